@@ -1,0 +1,63 @@
+"""The media's edge: where audio is kept, and what an audio file really holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """One version of one object. ``created`` is False where the very bytes already stood under the key."""
+
+    key: str
+    version_id: str
+    sha256: bytes
+    size_bytes: int
+    created: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectVersion:
+    key: str
+    version_id: str
+    is_delete_marker: bool
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioFacts:
+    """What demuxing and decoding found. ``duration_ms`` counts decoded samples' time, never a header's claim.
+
+    ``truncated``: the container claims more than is there. ``codec`` is FFmpeg's name (pcm_s16le, pcm_alaw, gsm_ms, opus, …).
+    """
+
+    duration_ms: int
+    codec: str
+    channels: int
+    sample_rate_hz: int
+    truncated: bool
+
+
+class Store(Protocol):
+    """An S3-compatible store, one bucket, versioned and with Object Lock enabled."""
+
+    def put(
+        self, key: str, body: BinaryIO, *, sha256: bytes, size_bytes: int, content_type: str, legal_hold: bool = False
+    ) -> Stored:
+        """Writes once (If-None-Match: *), the store checking the SHA-256. The same bytes already there are adopted
+        (``created=False``); other bytes raise StoreConflict. Full or read-only: StoreRefused. Unreachable: StoreUnavailable."""
+        ...
+
+    def head(self, key: str, version_id: str | None = None) -> Stored | None: ...
+
+    def open(self, key: str, version_id: str) -> BinaryIO: ...
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Every version and delete marker under the prefix, complete."""
+        ...
+
+    def check(self) -> tuple[str, ...]:
+        """What is wrong with bucket, rights, versioning, Object Lock, encryption or region, in words; empty: nothing."""
+        ...

@@ -1,0 +1,239 @@
+"""The events, one frozen class each; what they hold is codes, ids and counts only (requirements, §5).
+
+A body is written as canonical bytes (``canonical``): JSON with sorted ASCII keys, no floats, integers below 2^53.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+EventClass = Literal["import", "deletion", "blocker", "ticket", "opening", "disclosure", "config", "run"]
+
+_LARGEST = 2**53
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Actor:
+    """Who did it: a person's account, or a task of a DAG's run.
+
+    ``rule`` is the version of the code, ``config`` the number of the applied configuration.
+    """
+
+    account: str | None = None
+    dag: str | None = None
+    run: str | None = None
+    task: str | None = None
+    attempt: int | None = None
+    rule: str | None = None
+    config: int | None = None
+
+    def facts(self) -> dict[str, str | int]:
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """What every event has; its own facts are the fields of its class."""
+
+    event_class: ClassVar[EventClass]
+    action: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingKept(Event):
+    """A call passed its checks: its audio stands in the store and its row in the catalogue."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "recording.kept"
+    recording: UUID
+    controller: str
+    vendor: str
+    delivery: int
+    blocked: bool
+    state_before: str = "staged"
+    state_after: str = "live"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingCorrected(Event):
+    """The vendor delivered other metadata for a recording that is in the catalogue; its audio is the same."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "recording.corrected"
+    recording: UUID
+    controller: str
+    vendor: str
+    delivery: int
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingQuarantined(Event):
+    """A call failed a check, and waits for a person."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "recording.quarantined"
+    recording: UUID
+    controller: str | None
+    vendor: str
+    reason: str
+    state_before: str = "staged"
+    state_after: str = "quarantined"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuarantineLeft(Event):
+    """A quarantined call goes back into staging: mended and looked at again, or released by a person."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "quarantine.left"
+    recording: UUID
+    controller: str | None
+    vendor: str
+    reason: str
+    how: Literal["mended", "released", "redelivered"]
+    state_before: str = "quarantined"
+    state_after: str = "staged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionPlanned(Event):
+    """A recording should go, at the vendor or in the store; nothing has been deleted yet."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.planned"
+    recording: UUID
+    controller: str | None
+    vendor: str
+    trigger: str
+    reason: str
+    state_before: str
+    state_after: str = "planned"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DayListed(Event):
+    """A vendor's day was listed and staged."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "day.listed"
+    vendor: str
+    day: str
+    delivery: int
+    found: int
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DayClosed(Event):
+    """A vendor's day is complete, or a person declared what is missing of it lost."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "day.closed"
+    vendor: str
+    day: str
+    state: Literal["complete", "lost"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportChecked(Event):
+    """The preflight of an import: who may be imported from, who may not, and why."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "import.checked"
+    day: str
+    vendors: tuple[str, ...]
+    refused: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportBalanced(Event):
+    """The balance of one controller's calls from one vendor in one run (architecture, rule 11)."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "import.balanced"
+    vendor: str
+    controller: str
+    counts: Mapping[str, int]
+    balanced: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerPlaced(Event):
+    """Something blocks deletion from now on. Its kind is not told: a preservation order looks like any hold."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.placed"
+    blocker: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigApplied(Event):
+    """The configuration was brought into the tables."""
+
+    event_class: ClassVar[EventClass] = "config"
+    action: ClassVar[str] = "config.applied"
+    config_version: int
+    digest: str
+    added: int
+    changed: int
+    removed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyRotated(Event):
+    """A new key is in use for a purpose, or an escrow was recorded."""
+
+    event_class: ClassVar[EventClass] = "config"
+    action: ClassVar[str] = "key.changed"
+    key_id: str
+    purpose: str
+    change: Literal["created", "rotated", "retired", "escrowed"]
+
+
+def utc(at: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, one spelling for one instant."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) >= _LARGEST:
+            raise ValueError("an event's integers stay below 2^53")
+        return value
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    raise TypeError(f"an event cannot hold a {type(value).__name__}")
+
+
+@cache
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
+
+
+_encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def canonical(event: Event, actor: Mapping[str, str | int], at: str) -> bytes:
+    """The exact bytes of an event: what is stored, hashed and signed. None is left out."""
+    body: dict[str, Any] = {"action": event.action, "actor": actor, "at": at, "v": event.version}
+    for name in _names(type(event)):
+        value = getattr(event, name)
+        if value is not None:
+            body[name] = _plain(value)
+    return _encode(body).encode("ascii")
