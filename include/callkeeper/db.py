@@ -134,7 +134,7 @@ def ensure_roles(superuser: Connection, passwords: Mapping[DatabaseRole, str], d
     with worded():
         for role in ROLES:
             name, secret = sql.Identifier(f"callkeeper_{role}"), sql.Literal(passwords[role])
-            exists = superuser.execute("select from pg_roles where rolname = %s", (f"callkeeper_{role}",)).fetchone()
+            exists = superuser.execute("select 1 from pg_roles where rolname = %s", (f"callkeeper_{role}",)).fetchone()
             verb = sql.SQL("alter" if exists else "create")
             superuser.execute(sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole noinherit password {}").format(verb, name, secret))
             for parameter, value in (
@@ -144,7 +144,7 @@ def ensure_roles(superuser: Connection, passwords: Mapping[DatabaseRole, str], d
                 ("idle_in_transaction_session_timeout", "10min"),
             ):
                 superuser.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(parameter), sql.Literal(value)))
-        if not superuser.execute("select from pg_database where datname = %s", (database,)).fetchone():
+        if not superuser.execute("select 1 from pg_database where datname = %s", (database,)).fetchone():
             superuser.execute(sql.SQL("create database {} owner callkeeper_owner encoding 'UTF8' template template0").format(sql.Identifier(database)))
         superuser.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
         for role in ROLES:
