@@ -121,7 +121,9 @@ create table import_run (
     day date not null,
     started_at timestamptz not null default callkeeper_now(),
     ended_at timestamptz,
-    balanced boolean
+    balanced boolean,
+    balance jsonb,
+    mailed_at timestamptz
 );
 comment on table import_run is 'One run of import_recordings; run_key is the DAG run''s id.';
 
@@ -211,6 +213,7 @@ CALL_COLUMNS = """
     waived text[] not null default '{}',
     state text not null default 'listed' check (state in ('listed', 'checked', 'fetched')),
     corrects uuid,
+    lane smallint,
     lease_until timestamptz,
     missed integer not null default 0,
     object_key text not null,
@@ -339,6 +342,7 @@ create table deletion (
     object_key text,
     version_id text,
     sealed_ref bytea,
+    due_at timestamptz not null default callkeeper_now(),
     planned_at timestamptz not null default callkeeper_now()
 );
 create index deletion_identity on deletion (vendor, identity);

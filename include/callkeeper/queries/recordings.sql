@@ -1,0 +1,39 @@
+-- name: lock_fetched
+-- The next fetched calls, with whether something blocks them: asked under the blockers' lock.
+select s.recording, s.controller, s.corrects, s.delivery, s.vendor,
+    array(select b.blocker from blocker b
+          where covers(b, coalesce(s.corrects, s.recording), s.controller, s.line, s.pseudonym, s.started_at)) as blockers
+from staging s
+where s.vendor = :vendor and s.run = :run and s.state = 'fetched'
+order by s.recording limit :limit for update;
+
+-- name: keep_fetched!
+-- Into the catalogue.
+insert into recording (recording, controller, vendor, line, direction, started_at, duration_ms, caller_state, pseudonym, pseudonym_key,
+    sealed_number, identity, revision, sealed_ref, object_key, version_id, sha256, size_bytes, audio_ms, codec, channels, sample_rate_hz,
+    legal_hold, delivery, retention_months)
+select recording, controller, vendor, line, direction, started_at, duration_ms, caller_state, pseudonym, pseudonym_key,
+    sealed_number, identity, revision, sealed_ref, object_key, version_id, sha256, size_bytes, audio_ms, codec, channels, sample_rate_hz,
+    legal_hold, delivery, :months
+from staging where recording = any (:recordings);
+
+-- name: correct_fetched
+-- The vendor's newer metadata over the older, and which of them changed.
+update recording r set controller = s.controller, line = s.line, direction = s.direction, started_at = s.started_at,
+    duration_ms = s.duration_ms, caller_state = s.caller_state, pseudonym = s.pseudonym, pseudonym_key = s.pseudonym_key,
+    sealed_number = s.sealed_number, revision = s.revision, sealed_ref = s.sealed_ref, delivery = s.delivery
+from staging s, recording old
+where s.recording = any (:recordings) and r.recording = s.corrects and old.recording = r.recording
+returning s.recording as staged, r.recording, r.controller, r.vendor, r.delivery,
+    array_remove(array[
+        case when old.controller <> r.controller then 'controller' end,
+        case when old.line <> r.line then 'line' end,
+        case when old.direction <> r.direction then 'direction' end,
+        case when old.started_at <> r.started_at then 'started_at' end,
+        case when old.duration_ms <> r.duration_ms then 'duration' end,
+        case when old.caller_state <> r.caller_state or old.pseudonym is distinct from r.pseudonym then 'number' end], null) as changed;
+
+-- name: cover!
+-- What a blocker's predicate covers, noted.
+insert into blocker_cover (blocker, recording) select * from unnest(:blockers::uuid[], :recordings::uuid[])
+on conflict do nothing;

@@ -1,0 +1,201 @@
+-- name: make_arrival#
+-- What one listing brings, before it meets what is known; gone with the transaction.
+create temp table arrival (
+    seq bigint, recording uuid, identity bytea, revision bytea, sealed_ref bytea, started_at timestamptz, duration_ms bigint,
+    direction text, line text, controller text, caller_state text, pseudonym bytea, pseudonym_key text, sealed_number bytea,
+    media_status text, media_bytes bigint, media_sha256 bytea, media_codec text, media_type text, media_encryption text,
+    door_faults text[], object_key text
+) on commit drop;
+
+-- name: copy_arrival
+-- The columns that the door fills, in their order.
+copy arrival (seq, recording, identity, revision, sealed_ref, started_at, duration_ms, direction, line, caller_state, pseudonym,
+    pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec, media_type, media_encryption, door_faults,
+    object_key) from stdin (format binary);
+
+-- name: analyze_arrival#
+-- So that the planner knows how many came.
+analyze arrival;
+
+-- name: drop_repeated!
+-- A recording that came twice in one listing counts once: the last wins.
+delete from arrival a using (select identity, max(seq) as last from arrival group by identity having count(*) > 1) twice
+where a.identity = twice.identity and a.seq < twice.last;
+
+-- name: name_controllers!
+-- Whose line it was on the call's Helsinki day.
+update arrival a set controller = l.controller
+from line l
+where l.number = a.line and l.removed_at is null
+  and helsinki_day(a.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity');
+
+-- name: count_arrivals
+-- The listing's size, per controller.
+select coalesce(controller, '-') as controller, count(*) as n from arrival group by 1;
+
+-- name: take_unchanged
+-- Arrivals that stand in the catalogue just so.
+with gone as (
+    delete from arrival a using recording r
+    where r.vendor = :vendor and r.identity = a.identity and r.state = 'live' and r.revision = a.revision
+    returning coalesce(r.controller, '-') as controller
+)
+select controller, count(*) as n from gone group by 1;
+
+-- name: take_still_quarantined
+-- Arrivals that wait in quarantine just so.
+with gone as (
+    delete from arrival a using quarantine q
+    where q.vendor = :vendor and q.identity = a.identity and q.revision = a.revision
+    returning coalesce(q.controller, '-') as controller, q.reason
+)
+select controller, reason, count(*) as n from gone group by 1, 2;
+
+-- name: take_already_planned
+-- Arrivals whose way out is in the journal already.
+with gone as (
+    delete from arrival a using deletion d
+    where d.vendor = :vendor and d.identity = a.identity
+    returning coalesce(d.controller, '-') as controller, d.trigger
+)
+select controller, case when trigger in ('redelivered_after_deletion', 'objection_upheld') then 'suppressed' else 'refused' end as outcome,
+    count(*) as n
+from gone group by 1, 2;
+
+-- name: take_redelivered
+-- Quarantined calls of which the vendor now tells something else: they are looked at again, under their old UUID.
+with back as (
+    delete from quarantine q using arrival a
+    where q.vendor = :vendor and q.identity = a.identity
+    returning q.recording, q.controller, q.reason, q.identity, q.object_key
+), renamed as (
+    update arrival a set recording = b.recording, object_key = b.object_key from back b where a.identity = b.identity
+)
+select recording, controller, reason from back;
+
+-- name: renew_staged!
+-- Staged calls, not fetched yet, of which the vendor now tells something else.
+update staging s set
+    revision = a.revision, sealed_ref = a.sealed_ref, started_at = a.started_at, duration_ms = a.duration_ms, direction = a.direction,
+    line = a.line, caller_state = a.caller_state, pseudonym = a.pseudonym, pseudonym_key = a.pseudonym_key,
+    sealed_number = a.sealed_number, media_status = a.media_status, media_bytes = a.media_bytes, media_sha256 = a.media_sha256,
+    media_codec = a.media_codec, media_type = a.media_type, media_encryption = a.media_encryption, door_faults = a.door_faults,
+    delivery = :delivery, state = 'listed'
+from arrival a
+where s.vendor = :vendor and s.identity = a.identity and s.revision <> a.revision and s.state <> 'fetched';
+
+-- name: stage_arrivals
+-- New calls into staging; their UUID is born here.
+with fresh as (
+    insert into staging (recording, run, vendor, day, delivery, identity, revision, sealed_ref, delivered_at, started_at, duration_ms,
+        direction, line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256,
+        media_codec, media_type, media_encryption, door_faults, object_key)
+    select recording, :run, :vendor, :day, :delivery, identity, revision, sealed_ref, callkeeper_now(), started_at, duration_ms,
+        direction, line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256,
+        media_codec, media_type, media_encryption, door_faults, object_key
+    from arrival order by seq
+    on conflict (vendor, identity) do nothing
+    returning coalesce(controller, '-') as controller
+)
+select controller, count(*) as n from fresh group by 1;
+
+-- name: carry_over
+-- What earlier runs left in staging belongs to this run now: found by it, and looked at again.
+with mine as (
+    update staging s set run = :run, lane = null, lease_until = null, state = case state when 'fetched' then state else 'listed' end,
+        controller = (select l.controller from line l where l.number = s.line and l.removed_at is null
+            and helsinki_day(s.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity'))
+    where s.vendor = :vendor and s.run <> :run and (:day::date is null or s.day = :day::date)
+    returning coalesce(controller, '-') as controller
+)
+select controller, count(*) as n from mine group by 1;
+
+-- name: verdicts
+-- What becomes of the next listed calls: blockers, suppression, term and checks asked in one look.
+select s.recording, s.controller, s.media_status, f.reason as fault, b.blocked, r.recording as corrects,
+    case
+        when b.blocked then null
+        when exists (select from suppression p where p.kind = 'recording' and p.mark = s.identity) then 'redelivered_after_deletion'
+        when exists (select from suppression p where p.kind = 'caller' and p.mark = s.pseudonym
+                     and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) then 'objection_upheld'
+        when retention_eligible_at(s.started_at, :months) <= (select callkeeper_now()) then 'retention_expired'
+    end as refusal
+from (
+    select * from staging
+    where vendor = :vendor and run = :run and state = 'listed' and recording > :after
+    order by recording limit :limit for update
+) s
+left join recording r on r.vendor = s.vendor and r.identity = s.identity and r.state = 'live'
+left join lateral (
+    select reason from staging_fault f where f.recording = s.recording and f.gate order by rank limit 1
+) f on true
+cross join lateral (
+    select exists (select from blocker b where covers(b, s.recording, s.controller, s.line, s.pseudonym, s.started_at)) as blocked
+) b
+order by s.recording;
+
+-- name: mark_checked!
+-- Passed: their audio may be fetched now.
+update staging set state = 'checked', legal_hold = recording = any (:held) where recording = any (:recordings);
+
+-- name: mark_correction!
+-- A correction needs no audio: the catalogue has it.
+update staging s set state = 'fetched', corrects = r.recording
+from recording r
+where s.recording = any (:recordings) and r.vendor = s.vendor and r.identity = s.identity and r.state = 'live';
+
+-- name: plan_refused!
+-- What import refuses goes into the journal of deletions: recorded, not done.
+insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, sealed_ref, due_at)
+select recording, vendor, identity, controller, line, pseudonym, started_at, :trigger, sealed_ref,
+    case :trigger::text when 'retention_expired'
+        then greatest(retention_eligible_at(coalesce(started_at, delivered_at), :months), callkeeper_now()) else callkeeper_now() end
+from staging where recording = any (:recordings);
+
+-- name: quarantine_staged!
+-- Into quarantine, with its reason and the day by which a person decides.
+insert into quarantine
+select s.*, w.reason, callkeeper_now(), callkeeper_now() + make_interval(days => :days), coalesce(s.started_at, s.delivered_at)
+from staging s join unnest(:recordings::uuid[], :reasons::text[]) as w (recording, reason) on w.recording = s.recording;
+
+-- name: leave_staging!
+-- Resolved: no longer staged.
+delete from staging where recording = any (:recordings);
+
+-- name: claim
+-- A lane's next batch: nobody's, its own from an earlier try, or one whose lane has gone silent.
+update staging s set lane = :lane, lease_until = clock_timestamp() + interval '15 minutes'
+from (
+    select recording from staging
+    where vendor = :vendor and run = :run and state = 'checked' and recording <> all (:tried)
+      and (lane is null or lane = :lane or lease_until < clock_timestamp())
+    order by recording limit :limit for update skip locked
+) mine
+where s.recording = mine.recording
+returning s.recording, s.controller, s.identity, s.sealed_ref, s.duration_ms, s.media_bytes, s.media_sha256, s.media_codec, s.media_type,
+    s.waived, s.object_key, s.legal_hold, s.missed;
+
+-- name: mark_fetched!
+-- The audio stands in the store: what it is, as read from it.
+update staging s set state = 'fetched', version_id = f.version_id, sha256 = f.sha256, size_bytes = f.size_bytes, audio_ms = f.audio_ms,
+    codec = f.codec, channels = f.channels, sample_rate_hz = f.sample_rate_hz
+from unnest(:recordings::uuid[], :version_ids::text[], :sha256s::bytea[], :sizes::bigint[], :audio_mss::bigint[], :codecs::text[],
+    :channelss::smallint[], :rates::integer[]) as f (recording, version_id, sha256, size_bytes, audio_ms, codec, channels, sample_rate_hz)
+where s.recording = f.recording and s.state = 'checked';
+
+-- name: mark_missed!
+-- The vendor lists it, and has no audio (yet).
+update staging set missed = missed + 1 where recording = any (:recordings) and state = 'checked';
+
+-- name: rename_staged!
+-- Other bytes stand under the key: the call gets a new UUID and key, the old object is planned to go.
+update staging set recording = :fresh, object_key = :object_key where recording = :recording and state = 'checked';
+
+-- name: plan_orphan!
+-- An object that no row will point to.
+insert into deletion (recording, vendor, identity, controller, trigger, object_key)
+select recording, vendor, identity, controller, 'orphan', object_key from staging where recording = :recording;
+
+-- name: count_staged
+-- Still on their way, per controller.
+select vendor, coalesce(controller, '-') as controller, count(*) as n from staging where run = :run group by 1, 2;
