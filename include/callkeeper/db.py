@@ -20,6 +20,8 @@ from callkeeper.errors import CallkeeperError, DatabaseUnavailable, WrongCredent
 from callkeeper.settings import DatabaseRole, Settings
 
 Connection = psycopg.Connection[Any]
+Row = Any
+"""A row of a named query: a named tuple with the query's columns."""
 
 QUERIES = Path(__file__).parent / "queries"
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -135,8 +135,8 @@ cross join lateral (
 order by s.recording;
 
 -- name: mark_checked!
--- Passed: their audio may be fetched now.
-update staging set state = 'checked', legal_hold = recording = any (:held) where recording = any (:recordings);
+-- Passed: their audio may be fetched now, unless it stands in the store since before their quarantine.
+update staging set state = case when version_id is null then 'checked' else 'fetched' end, legal_hold = recording = any (:held) where recording = any (:recordings);
 
 -- name: mark_correction!
 -- A correction needs no audio: the catalogue has it.

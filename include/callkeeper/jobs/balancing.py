@@ -1,0 +1,132 @@
+"""The end of an import: do the counts add up, and what must the data team know this morning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from callkeeper import db
+from callkeeper.clock import helsinki_day
+from callkeeper.deliveries import TERMS, Outcome, RunBalance, UnfinishedDay, add_tally, as_json, read_balance, unfinished
+from callkeeper.errors import NotFound
+from callkeeper.notify import Message
+from callkeeper.trail.append import append
+from callkeeper.trail.events import Actor, ImportBalanced
+
+TEMPLATES = Path(__file__).parent / "templates"
+WINDOW_WARNING_DAYS = 2
+"""A vendor's window is about to close: its audio goes so many days from now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """Calls in quarantine for one reason."""
+
+    vendor: str
+    controller: str
+    reason: str
+    n: int
+    overdue: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Morning:
+    """What the data team reads in the morning. ``alarms`` are sentences: somebody has to act."""
+
+    balance: RunBalance
+    unfinished: tuple[UnfinishedDay, ...]
+    quarantine: tuple[Waiting, ...]
+    alarms: tuple[str, ...]
+    at: datetime
+
+
+def balance(conn: db.Connection, run_key: str, actor: Actor) -> RunBalance:
+    """Counts what is still on its way, stores the run's balance with its events, and commits.
+
+    The same balance a second time changes nothing. Raises NotFound if the run never passed its preflight.
+    """
+    q = db.queries()
+    run = q.find_run(conn, run_key=run_key)
+    if run is None:
+        raise NotFound("This run has no preflight: there is nothing to balance.", mend="Look at the preflight task's log.")
+    q.forget_pending(conn, run=run.run)
+    for row in list(q.count_staged(conn, run=run.run)):
+        add_tally(conn, run.run, row.vendor, [(row.controller, Outcome.pending, "", row.n)])
+    result = read_balance(conn, run.run, run.run_key, run.day)
+    if q.end_run(conn, run=run.run, balanced=result.balanced, balance=as_json(result)):
+        append(
+            conn,
+            actor,
+            (
+                ImportBalanced(vendor=b.vendor, controller=b.controller, counts=b.counts, balanced=b.difference == 0)
+                for b in result.balances
+            ),
+        )
+    conn.commit()
+    return result
+
+
+def morning(
+    conn: db.Connection,
+    result: RunBalance,
+    *,
+    windows: Mapping[str, int | None],
+    findings: Sequence[str] = (),
+    failures: Sequence[str] = (),
+) -> Morning:
+    """Gathers what the data team must know. ``windows``: how many days each vendor keeps audio, None for ever.
+
+    ``findings`` come from the preflight, ``failures`` name the tasks that failed.
+    """
+    now = db.now(conn)
+    days = unfinished(conn)
+    waiting = tuple(Waiting(**row._asdict()) for row in db.queries().quarantine_summary(conn))
+    conn.rollback()
+    alarms = [f"Task failed: {f}." for f in failures]
+    alarms += [
+        f"{b.vendor}, {b.controller}: the run does not balance, {b.difference:+d} of {b.counts.get(Outcome.found, 0)} calls."
+        for b in result.balances
+        if b.difference
+    ]
+    alarms += findings
+    alarms += [alarm for d in days if (alarm := _day_alarm(d, helsinki_day(now), windows.get(d.vendor)))]
+    alarms += [
+        f"{w.vendor}, {w.controller}: {w.overdue} calls have waited in quarantine beyond their term ({w.reason})." for w in waiting if w.overdue
+    ]
+    return Morning(balance=result, unfinished=days, quarantine=waiting, alarms=tuple(alarms), at=now)
+
+
+def _day_alarm(day: UnfinishedDay, today: date, keeps_days: int | None) -> str | None:
+    """The alarm for an unfinished day, if there is one: its window closes, or the vendor is in trouble, or it is late."""
+    where = f"{day.vendor}, {day.day}"
+    if keeps_days is not None:
+        closes = day.day + timedelta(days=keeps_days)
+        if today > closes:
+            return f"{where}: the vendor's window has closed ({closes}) and the day is not complete: a person declares it lost."
+        if today >= closes - timedelta(days=WINDOW_WARNING_DAYS):
+            return f"{where}: the vendor keeps this day until {closes} only, and it is not complete."
+    if day.trouble:
+        return f"{where}: {day.trouble}"
+    if day.day < today - timedelta(days=1):
+        return f"{where}: {'nothing was delivered' if day.state == 'absent' else 'the day is still open'}."
+    return None
+
+
+def message(news: Morning, *, link: str) -> Message:
+    """The morning's mail: counts, codes and days only. ``link`` leads to the runbook."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    # The text is plain: nothing in it is HTML to be escaped.
+    plain = templates.overlay(autoescape=False)
+    word = "ALARM" if news.alarms else "balanced"
+    found, kept = news.balance.total(Outcome.found), news.balance.total(Outcome.kept)
+    facts = {"news": news, "terms": TERMS, "link": link, "word": word}
+    return Message(
+        subject=f"callkeeper import {news.balance.day}: {word}, {found} found, {kept} kept",
+        text=plain.get_template("morning.txt").render(facts),
+        html=templates.get_template("morning.html").render(facts),
+    )
