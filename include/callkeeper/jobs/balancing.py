@@ -130,3 +130,16 @@ def message(news: Morning, *, link: str) -> Message:
         text=plain.get_template("morning.txt").render(facts),
         html=templates.get_template("morning.html").render(facts),
     )
+
+
+def was_mailed(conn: db.Connection, run_key: str) -> bool:
+    """Whether the run's mail has gone out: a task that is run again does not send it twice."""
+    run = db.queries().find_run(conn, run_key=run_key)
+    conn.rollback()
+    return run is not None and run.mailed_at is not None
+
+
+def mark_mailed(conn: db.Connection, run: int) -> None:
+    """The mail has gone out; commits."""
+    db.queries().mailed(conn, run=run)
+    conn.commit()

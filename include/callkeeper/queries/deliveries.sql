@@ -99,6 +99,10 @@ select run, run_key, day, started_at, ended_at, balanced, balance from import_ru
 -- When an import last ended in balance.
 select max(ended_at) from import_run where balanced;
 
--- name: config_in_force^
--- The configuration that was applied last.
-select version, digest from config_version order by version desc limit 1;
+-- name: ensure_trail_partitions$
+-- The trail's months around now.
+select ensure_trail_partitions();
+
+-- name: first_check$
+-- Whether this is the run's first preflight: it has its event once.
+update import_run set checked_at = callkeeper_now() where run = :run and checked_at is null returning run;

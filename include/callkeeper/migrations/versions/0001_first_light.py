@@ -120,6 +120,7 @@ create table import_run (
     run_key text not null unique,
     day date not null,
     started_at timestamptz not null default callkeeper_now(),
+    checked_at timestamptz,
     ended_at timestamptz,
     balanced boolean,
     balance jsonb,

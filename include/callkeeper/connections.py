@@ -1,0 +1,163 @@
+"""Airflow's connections → settings, Airflow's context → actor: with dags/ and plugins/ the only code that imports Airflow."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from airflow.exceptions import AirflowException, AirflowFailException
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import BaseHook
+
+from callkeeper import db, settings, wiring
+from callkeeper.clock import helsinki_day
+from callkeeper.deliveries import Outcome
+from callkeeper.errors import CallkeeperError, NotBalanced
+from callkeeper.jobs.importing import Import
+from callkeeper.notify import Message
+from callkeeper.trail.events import Actor
+
+log = logging.getLogger(__name__)
+
+DATABASE, STORE, MAIL, AIRFLOW = "callkeeper_db", "callkeeper_store", "callkeeper_smtp", "callkeeper_airflow"
+
+
+def app() -> wiring.App:
+    """The app of a task: what is secret comes from Airflow's connections, the rest from the settings."""
+    override: dict[str, object] = {}
+    pg = PostgresHook.get_connection(DATABASE)
+    override |= {"db_host": pg.host, "db_port": pg.port or 5432, "db_name": pg.schema, "db_app_password": pg.password or ""}
+    aws = S3Hook.get_connection(STORE)
+    extra = aws.extra_dejson
+    override |= {"store_access_key": aws.login or "", "store_secret_key": aws.password or ""}
+    override |= {f"store_{mine}": extra[theirs] for mine, theirs in (("endpoint", "endpoint_url"), ("region", "region_name")) if theirs in extra}
+    with contextlib.suppress(Exception):  # mail is not a must: doctor and the balance say so
+        smtp = BaseHook.get_connection(MAIL)
+        override |= {"smtp_host": smtp.host or "", "smtp_port": smtp.port or 25, "smtp_user": smtp.login or ""}
+        override |= {"smtp_password": smtp.password or ""}
+    return wiring.build(settings.load(**override))
+
+
+@contextlib.contextmanager
+def step() -> Iterator[wiring.App]:
+    """A task's body: the app inside, and our errors as Airflow's, retried only where that helps.
+
+    The error that Airflow logs has our words only: the library's own exception could show a value.
+    """
+    try:
+        yield app()
+    except CallkeeperError as wrong:
+        kind = AirflowException if wrong.retry else AirflowFailException
+        raise kind(str(wrong)) from None
+
+
+def actor(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Actor:
+    """The task that acts, for the trail."""
+    ti = context["ti"]
+    return opened.actor(conn, dag=ti.dag_id, run=ti.run_id, task=ti.task_id, attempt=ti.try_number)
+
+
+@contextlib.contextmanager
+def importing(vendor: str, context: Mapping[str, Any]) -> Iterator[tuple[wiring.App, db.Connection, Import]]:
+    """A step of import_recordings for one vendor: app, connection and the run's import."""
+    with step() as opened, opened.connect() as conn:
+        narrowed = context["params"].get("day") is not None
+        yield opened, conn, opened.importing(conn, context["run_id"], vendor, actor(opened, conn, context), narrowed=narrowed)
+
+
+def runbook(opened: wiring.App, dag_id: str) -> str:
+    """Where a DAG's runbook can be read."""
+    base = opened.settings.docs_url
+    return f"{base.rstrip('/')}/runbooks/{dag_id}.md" if base else f"{opened.settings.airflow_url.rstrip('/')}/dags/{dag_id}"
+
+
+def tell_failure(context: Mapping[str, Any]) -> None:
+    """A task's failure callback: one mail to the data team, with ids and the runbook's link only."""
+    ti = context["ti"]
+    opened = app()
+    if not opened.settings.smtp_host:
+        log.warning("no mail relay is configured: nobody is told of this failure")
+        return
+    link = runbook(opened, ti.dag_id)
+    where = f"{ti.dag_id}, {ti.task_id}" + (f" [{ti.map_index}]" if ti.map_index >= 0 else "")
+    text = f"A task failed: {where}\nRun: {ti.run_id}\nTry: {ti.try_number}\n\nWhy stands in its log in Airflow. What to do: {link}\n"
+    opened.notifier.send(Message(subject=f"callkeeper ALARM: {where} failed", text=text))
+
+
+def note_run(opened: wiring.App, dag_id: str, run_id: str, note: str) -> None:
+    """Puts a note on the DAG run, where the connection callkeeper_airflow allows it; 1,000 characters at most."""
+    import httpx
+
+    try:
+        account = BaseHook.get_connection(AIRFLOW)
+    except Exception:  # noqa: BLE001  # Airflow raises several kinds for a connection that is not there
+        log.info("no connection %s: the run gets no note", AIRFLOW)
+        return
+    base = opened.settings.airflow_url.rstrip("/")
+    try:
+        with httpx.Client(timeout=10) as http:
+            answer = http.post(f"{base}/auth/token", json={"username": account.login, "password": account.password})
+            answer.raise_for_status()
+            http.patch(
+                f"{base}/api/v2/dags/{dag_id}/dagRuns/{run_id}",
+                json={"note": note[:1000]},
+                headers={"Authorization": f"Bearer {answer.json()['access_token']}"},
+            ).raise_for_status()
+    except httpx.HTTPError as wrong:
+        log.warning("the run's note could not be set: %s", type(wrong).__name__)
+
+
+def preflight(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> list[str]:
+    """The vendors that the run may import from; the run's day is its parameter, its interval's, or yesterday."""
+    from callkeeper.jobs.preflight import preflight as ask
+
+    params, interval = context["params"], context.get("data_interval_start")
+    manual = not str(context["run_id"]).startswith("scheduled__")
+    if params.get("day"):
+        day = date.fromisoformat(params["day"])
+    elif interval is not None and not manual:
+        day = helsinki_day(interval)
+    else:
+        day = helsinki_day(db.now(conn)) - timedelta(days=1)
+    done = ask(
+        conn,
+        opened.config,
+        run_key=context["run_id"],
+        day=day,
+        first_day=None if params.get("day") else opened.settings.import_first_day,
+        only_vendor=params.get("vendor"),
+        actor=actor(opened, conn, context),
+    )
+    return list(done.vendors)
+
+
+def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> dict[str, int]:
+    """The run's balance: on its note, in the morning's mail; raises where something needs somebody."""
+    from callkeeper import controllers
+    from callkeeper.jobs import balancing
+
+    ti, run_id = context["ti"], context["run_id"]
+    result = balancing.balance(conn, run_id, actor(opened, conn, context))
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
+    failures = sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
+    findings = [str(f) for f in controllers.preflight_all(opened.config, helsinki_day(db.now(conn)))]
+    windows = {v.id: v.retention_days for v in opened.config.vendors}
+    news = balancing.morning(conn, result, windows=windows, findings=findings, failures=failures)
+    link = runbook(opened, ti.dag_id)
+    mail = balancing.message(news, link=link)
+    log.info("%s", mail.text)
+    note_run(opened, ti.dag_id, run_id, mail.text)
+    if opened.settings.smtp_host and not balancing.was_mailed(conn, run_id):
+        opened.notifier.send(mail)
+        balancing.mark_mailed(conn, result.run)
+    unreadable = [d for d in news.unfinished if d.trouble]
+    if failures or unreadable or not result.balanced:
+        raise NotBalanced(
+            f"{len(failures)} tasks failed, {len(unreadable)} days in trouble, the counts {'add' if result.balanced else 'DO NOT add'} up.",
+            mend=f"The mail and this log say which. {link}",
+        )
+    return {str(outcome): result.total(outcome) for outcome in Outcome}

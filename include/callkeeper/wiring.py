@@ -1,0 +1,111 @@
+"""Builds the app from its settings; no Airflow in it, and nothing connects before it is asked to."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+from callkeeper import __version__, controllers, db
+from callkeeper.controllers import Config
+from callkeeper.errors import ConfigurationError
+from callkeeper.jobs.importing import Import, Rules
+from callkeeper.media import Store
+from callkeeper.notify import Notifier
+from callkeeper.pseudonyms import Keyring
+from callkeeper.settings import DatabaseRole, Settings
+from callkeeper.trail.events import Actor
+from callkeeper.vendors import Vendor
+
+
+@dataclass(frozen=True)
+class App:
+    """Everything a job needs, made from the settings when it is first asked for."""
+
+    settings: Settings
+
+    @cached_property
+    def config(self) -> Config:
+        return controllers.load_config(self.settings.config_file)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        return Keyring.load(self.settings.keys_dir)
+
+    def connect(self, role: DatabaseRole = "app") -> AbstractContextManager[db.Connection]:
+        return db.connect(self.settings, role)
+
+    @cached_property
+    def store(self) -> Store:
+        from callkeeper.media.s3 import S3Store
+
+        s = self.settings
+        return S3Store(
+            endpoint=s.store_endpoint,
+            region=s.store_region,
+            bucket=s.store_bucket,
+            access_key=s.store_access_key.get_secret_value(),
+            secret_key=s.store_secret_key.get_secret_value(),
+        )
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        from callkeeper.notify.smtp import SmtpNotifier
+
+        return SmtpNotifier.from_settings(self.settings)
+
+    def vendor(self, name: str) -> Vendor:
+        """The configured vendor of that name. Raises ConfigurationError if there is none."""
+        entry = self.config.vendor(name)
+        options = self.settings.vendor_options(name)
+        if entry.kind == "drop":
+            from callkeeper.vendors.drop import Drop
+
+            return Drop(name, location=entry.location, options=options, retention_days=entry.retention_days)
+        from callkeeper.vendors.asterisk import Asterisk
+
+        return Asterisk(
+            name,
+            cdr=entry.cdr,
+            recordings=entry.recordings,
+            options=options,
+            cdr_timezone=entry.cdr_timezone,
+            name_timezone=entry.name_timezone,
+            retention_days=entry.retention_days,
+        )
+
+    def rules(self) -> Rules:
+        return Rules(
+            other_party=self.config.policy.other_party,
+            retention_months=self.config.terms.retention_months,
+            quarantine_days=self.config.terms.quarantine_days,
+            relook_days=self.settings.import_relook_days,
+            chunk_rows=self.settings.import_chunk_rows,
+        )
+
+    def importing(self, conn: db.Connection, run_key: str, vendor: str, actor: Actor, *, narrowed: bool = False) -> Import:
+        """The import of a run that has passed its preflight; ``narrowed``: the run's day only."""
+        run = db.queries().find_run(conn, run_key=run_key)
+        conn.rollback()
+        if run is None:
+            raise ConfigurationError("This run has no preflight.", mend="Clear the whole DAG run, not one of its tasks.")
+        return Import(
+            run=run.run,
+            vendor=self.vendor(vendor),
+            last_day=run.day,
+            only_day=run.day if narrowed else None,
+            keyring=self.keyring,
+            rules=self.rules(),
+            actor=actor,
+        )
+
+    def actor(self, conn: db.Connection, **who: object) -> Actor:
+        """An actor with the versions of code and configuration that are in force."""
+        applied = controllers.applied(conn)
+        conn.rollback()
+        return Actor(rule=__version__, config=applied.version if applied else None, **who)  # type: ignore[arg-type]  # Actor's own fields
+
+
+def build(settings: Settings) -> App:
+    """The app."""
+    return App(settings)
