@@ -144,9 +144,10 @@ def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any])
     result = balancing.balance(conn, run_id, actor(opened, conn, context))
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
     failures = sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
-    findings = [str(f) for f in controllers.preflight_all(opened.config, helsinki_day(db.now(conn)))]
+    found = controllers.preflight_all(opened.config, helsinki_day(db.now(conn)))
+    stopped = [f for f in found if f.severity is controllers.Severity.stops_import]
     windows = {v.id: v.retention_days for v in opened.config.vendors}
-    news = balancing.morning(conn, result, windows=windows, findings=findings, failures=failures)
+    news = balancing.morning(conn, result, windows=windows, findings=[str(f) for f in found], failures=failures)
     link = runbook(opened, ti.dag_id)
     mail = balancing.message(news, link=link)
     log.info("%s", mail.text)
@@ -155,9 +156,10 @@ def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any])
         opened.notifier.send(mail)
         balancing.mark_mailed(conn, result.run)
     unreadable = [d for d in news.unfinished if d.trouble]
-    if failures or unreadable or not result.balanced:
+    if failures or stopped or unreadable or not result.balanced:
         raise NotBalanced(
-            f"{len(failures)} tasks failed, {len(unreadable)} days in trouble, the counts {'add' if result.balanced else 'DO NOT add'} up.",
+            f"{len(failures)} tasks failed, {len(stopped)} rules stop an import, {len(unreadable)} days are in trouble, "
+            f"the counts {'add' if result.balanced else 'DO NOT add'} up.",
             mend=f"The mail and this log say which. {link}",
         )
     return {str(outcome): result.total(outcome) for outcome in Outcome}

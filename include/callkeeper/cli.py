@@ -1,0 +1,69 @@
+"""The command line: ``callkeeper``. Each noun has a file in commands/, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from callkeeper import __version__
+from callkeeper.errors import CallkeeperError
+
+COMMANDS = {
+    "config": ("callkeeper.commands.config:group", "Check, compare and apply config/callkeeper.toml."),
+    "days": ("callkeeper.commands.days:group", "Vendors' days that are not finished, and those a person gives up."),
+    "demo": ("callkeeper.commands.demo:demo", "Start everything and import ten days of a made-up vendor and a real PBX."),
+    "doctor": ("callkeeper.commands.doctor:doctor", "Say what is wrong with this installation, and how to mend it."),
+    "down": ("callkeeper.commands.stack:down", "Stop what `up` started."),
+    "keys": ("callkeeper.commands.keys:group", "List, rotate and escrow the keys."),
+    "quarantine": ("callkeeper.commands.quarantine:group", "What failed a check: why, what mends it, and a person's decision."),
+    "stack": ("callkeeper.commands.stack:stack", "What of the embedded stack is running."),
+    "status": ("callkeeper.commands.status:status", "The last imports' balance, unfinished days, quarantine."),
+    "up": ("callkeeper.commands.stack:up", "Start Postgres, the store and Airflow on this machine."),
+    "watchdog": ("callkeeper.commands.watchdog:watchdog", "Exit non-zero, in words, when last night did not happen."),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's file only when it is called: the command line starts in a blink."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Keeps call recordings only as long as it may, and can prove it."""
+
+
+def main() -> None:
+    """Runs the command line; what goes wrong is told in words, without a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except CallkeeperError as wrong:
+        click.secho(str(wrong), fg="red", err=True)
+        sys.exit(75 if wrong.retry else 1)
+
+
+if __name__ == "__main__":
+    main()

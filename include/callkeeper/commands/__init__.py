@@ -1,0 +1,1 @@
+"""What ``callkeeper`` can be asked, one file a noun."""

@@ -1,0 +1,108 @@
+"""``callkeeper quarantine``: what failed a check, why, what would mend it, and what a person decides."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import click
+
+from callkeeper import settings, wiring
+
+DECIDERS = ("privacy_officers", "deputies")
+
+
+@click.group("quarantine")
+def group() -> None:
+    """What failed a check: why, what mends it, and a person's decision within 14 days."""
+
+
+@group.command("list")
+@click.option("--reason", help="One reason only.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_(reason: str | None, as_json: bool) -> None:
+    """What waits, oldest first."""
+    from callkeeper.jobs import quarantining
+
+    app = wiring.build(settings.load())
+    with app.connect() as conn:
+        waiting = quarantining.waiting(conn, reason)
+    if as_json:
+        click.echo(json.dumps([w._asdict() for w in waiting], default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if not waiting:
+        click.echo("Nothing waits in quarantine.")
+        return
+    table = Table("recording", "vendor", "controller", "day", "reason", "since", "decide by")
+    for w in waiting:
+        colour = "red" if w.overdue else ""
+        table.add_row(str(w.recording), w.vendor, w.controller or "-", str(w.day), w.reason, str(w.since.date()), str(w.decide_by.date()), style=colour)
+    Console().print(table)
+    click.echo("`callkeeper quarantine show RECORDING` says what would mend it.")
+
+
+@group.command()
+@click.argument("recording", type=click.UUID)
+def show(recording: UUID) -> None:
+    """One call: the facts, why it waits, what would mend it."""
+    from callkeeper.jobs import quarantining
+    from callkeeper.quality import REASONS
+
+    app = wiring.build(settings.load())
+    with app.connect() as conn:
+        call = quarantining.one(conn, recording)
+    why = REASONS[call.reason]
+    for name, value in call._asdict().items():
+        click.echo(f"{name.replace('_', ' '):14} {value if value not in (None, []) else '-'}")
+    click.secho(f"\n{why.means}", bold=True)
+    click.echo(why.mend)
+    if why.releasable:
+        click.echo(f"Or let it pass: callkeeper quarantine release {recording}")
+    click.echo(f"Or mark it for deletion: callkeeper quarantine reject {recording}")
+
+
+@group.command()
+@click.argument("recordings", type=click.UUID, nargs=-1)
+@click.option("--reason", help="All that wait for this reason.")
+def reevaluate(recordings: tuple[UUID, ...], reason: str | None) -> None:
+    """Sends calls back to be looked at again by the next run: after the register, or the vendor, was mended."""
+    from callkeeper.jobs import quarantining
+
+    app = wiring.build(settings.load())
+    with app.connect() as conn:
+        actor = app.actor(conn, account=None, task="callkeeper quarantine reevaluate")
+        n = quarantining.reevaluate(conn, recordings=recordings, reason=reason, actor=actor)
+    click.echo(f"{n} calls will be looked at again by the next import.")
+
+
+@group.command()
+@click.argument("recording", type=click.UUID)
+@click.option("--as", "account", help="Your Airflow account.")
+def release(recording: UUID, account: str | None) -> None:
+    """Lets a call pass the check that stopped it. For the privacy officer and her deputies."""
+    from callkeeper.commands.signin import sign_in
+    from callkeeper.jobs import quarantining
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, DECIDERS)
+    with app.connect() as conn:
+        quarantining.release(conn, recording=recording, actor=app.actor(conn, account=who))
+    click.echo("Released: the next import puts it in the catalogue.")
+
+
+@group.command()
+@click.argument("recording", type=click.UUID)
+@click.option("--as", "account", help="Your Airflow account.")
+def reject(recording: UUID, account: str | None) -> None:
+    """Marks a call for deletion, here and at the vendor. For the privacy officer and her deputies."""
+    from callkeeper.commands.signin import sign_in
+    from callkeeper.jobs import quarantining
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, DECIDERS)
+    with app.connect() as conn:
+        quarantining.reject(conn, recording=recording, actor=app.actor(conn, account=who))
+    click.echo("Marked for deletion: it is in the journal now.")

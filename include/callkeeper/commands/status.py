@@ -1,0 +1,64 @@
+"""``callkeeper status``: the last imports' balance, unfinished days, quarantine."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from callkeeper import settings, wiring
+from callkeeper.deliveries import TERMS, RunBalance
+
+
+def balance_table(results: list[RunBalance]) -> object:
+    """A rich table: one line a run, vendor and controller."""
+    from rich.table import Table
+
+    table = Table("day", "vendor", "controller", *("found", *map(str, TERMS)), "difference")
+    for result in results:
+        for b in result.balances:
+            row = [str(b.counts.get(t, 0) or "·") for t in ("found", *TERMS)]
+            table.add_row(
+                str(result.day), b.vendor, b.controller, *row, str(b.difference) if b.difference else "0", style="red" if b.difference else ""
+            )
+    return table
+
+
+@click.command()
+@click.option("--runs", default=1, show_default=True, help="How many of the last runs.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(runs: int, as_json: bool) -> None:
+    """The last imports' balance, unfinished days, quarantine."""
+    from callkeeper import db, deliveries
+    from callkeeper.jobs.balancing import Waiting
+
+    app = wiring.build(settings.load())
+    with app.connect() as conn:
+        rows = list(db.queries().latest_runs(conn, limit=runs))
+        results = [deliveries.read_balance(conn, r.run, r.run_key, r.day) for r in reversed(rows)]
+        days = deliveries.unfinished(conn)
+        waiting = [Waiting(**row._asdict()) for row in db.queries().quarantine_summary(conn)]
+    if as_json:
+        ended = {r.run_key: r for r in rows}
+        body = {
+            "runs": [
+                {"run": r.run_key, "day": r.day, "ended": ended[r.run_key].ended_at, "balanced": ended[r.run_key].balanced}
+                | json.loads(deliveries.as_json(r))
+                for r in results
+            ],
+            "unfinished": [{"vendor": d.vendor, "day": d.day, "state": d.state, "trouble": d.trouble} for d in days],
+            "quarantine": [{"vendor": w.vendor, "controller": w.controller, "reason": w.reason, "n": w.n, "overdue": w.overdue} for w in waiting],
+        }
+        click.echo(json.dumps(body, default=str, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console()
+    if not results:
+        console.print("Nothing has been imported yet.")
+        return
+    console.print(balance_table(results))
+    for w in waiting:
+        console.print(f"quarantine: {w.n} × {w.reason} ({w.vendor}, {w.controller})" + (f", [red]{w.overdue} beyond term[/]" if w.overdue else ""))
+    for d in days:
+        console.print(f"unfinished: {d.vendor}, {d.day}: {d.state}" + (f", [red]{d.trouble}[/]" if d.trouble else ""))
