@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from callkeeper import db
 from callkeeper.errors import ConfigurationError
@@ -35,24 +36,22 @@ from callkeeper.trail.events import Actor, ConfigApplied
 
 # --- Where data may be ------------------------------------------------------------------------------------------------
 
-EEA_COUNTRIES = frozenset(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # the 27 of the EU
-    + "IS LI NO".split()  # the EEA's other three
-)
+_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+EEA_COUNTRIES = frozenset(f"{_EU} IS LI NO".split())
 
 EEA_REGIONS: Mapping[str, str] = {
     # Amazon Web Services (Genesys Cloud and Amazon Connect use the same names)
-    "eu-central-1": "DE", "eu-north-1": "SE", "eu-south-1": "IT", "eu-south-2": "ES", "eu-west-1": "IE", "eu-west-3": "FR",
-    "eusc-de-east-1": "DE",
+    "eu-central-1": "DE", "eu-north-1": "SE", "eu-south-1": "IT", "eu-south-2": "ES", "eu-west-1": "IE",
+    "eu-west-3": "FR", "eusc-de-east-1": "DE",
     # Microsoft Azure
     "austriaeast": "AT", "belgiumcentral": "BE", "denmarkeast": "DK", "francecentral": "FR", "francesouth": "FR",
     "germanynorth": "DE", "germanywestcentral": "DE", "italynorth": "IT", "northeurope": "IE", "norwayeast": "NO",
     "norwaywest": "NO", "polandcentral": "PL", "spaincentral": "ES", "swedencentral": "SE", "swedensouth": "SE",
     "westeurope": "NL",
     # Google Cloud
-    "europe-central2": "PL", "europe-north1": "FI", "europe-north2": "SE", "europe-southwest1": "ES", "europe-west1": "BE",
-    "europe-west10": "DE", "europe-west12": "IT", "europe-west3": "DE", "europe-west4": "NL", "europe-west8": "IT",
-    "europe-west9": "FR",
+    "europe-central2": "PL", "europe-north1": "FI", "europe-north2": "SE", "europe-southwest1": "ES",
+    "europe-west1": "BE", "europe-west10": "DE", "europe-west12": "IT", "europe-west3": "DE", "europe-west4": "NL",
+    "europe-west8": "IT", "europe-west9": "FR",
     # Twilio
     "ie1": "IE",
 }  # fmt: skip
@@ -69,15 +68,16 @@ _OUTSIDE_SHAPES = re.compile(
     r"|(us|northamerica|southamerica|asia|australia|me|africa)-(north|south|east|west|central)+\d+"  # Google Cloud
     r"|(north|south|east|west|central)*us\d?"  # Azure
 )
-_COUNTRIES = frozenset(
-    """AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC
-    CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE
-    GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM
-    KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ
-    NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH
-    SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG
-    VI VN VU WF WS YE YT ZA ZM ZW""".split()  # ISO 3166-1
-)
+_ISO_3166 = """
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ
+    CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO
+    FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE
+    JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO
+    MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW
+    PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM
+    TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+"""
+_COUNTRIES = frozenset(_ISO_3166.split())
 
 
 class Standing(StrEnum):
@@ -131,7 +131,7 @@ def _account(text: str) -> str:
 
 
 def _business_id(text: str) -> str:
-    """Y-tunnus: seven digits, a hyphen and a check digit (weights 7 9 10 5 8 4 2, modulo 11; Finnish Tax Administration)."""
+    """Y-tunnus: seven digits, a hyphen and a check digit (weights 7 9 10 5 8 4 2, modulo 11; Tax Administration)."""
     if not re.fullmatch(r"\d{7}-\d", text, re.ASCII):
         raise ValueError('is no Finnish business id: seven digits, a hyphen and a check digit, as in "3125932-2"')
     left = sum(int(digit) * weight for digit, weight in zip(text[:7], (7, 9, 10, 5, 8, 4, 2), strict=True)) % 11
@@ -165,8 +165,8 @@ def _mail(text: str) -> str:
 def _place(text: str) -> str:
     if standing(text) is Standing.unknown:
         raise ValueError(
-            f'"{text}" is no country or region that callkeeper knows, and an unknown one is refused'
-            f'{_suggestion(text, [*EEA_COUNTRIES, *EEA_REGIONS])}; write a country\'s two letters ("FI") or a region ("eu-north-1")'
+            f'"{text}" is no place that callkeeper knows, so it is refused; write a country\'s two letters ("FI") '
+            f'or a region ("eu-north-1"){_suggestion(text, [*EEA_COUNTRIES, *EEA_REGIONS])}'
         )
     return text
 
@@ -251,7 +251,7 @@ class Contact(Section):
 
 
 class Controller(Section):
-    """A company that decides over its calls (rekisterinpitäjä). ``listeners`` may play its recordings, and no other's."""
+    """A company that decides over its calls (rekisterinpitäjä); ``listeners`` may play its recordings only."""
 
     id: Id
     name: Text
@@ -260,7 +260,7 @@ class Controller(Section):
     languages: tuple[Language, ...] = Field(min_length=1)
     notice_version: date
     balancing_test: str = ""
-    """Reference of the balancing test; import stops without (GDPR Art. 6(1)(f)), so an empty one is no fault of the file."""
+    """Reference of the balancing test (GDPR Art. 6(1)(f)). Import stops without, deletion doesn't: it may be empty."""
     employee_notice: str = ""
     """Reference of the notice to the staff (Laki yksityisyyden suojasta työelämässä 759/2004)."""
     listeners: tuple[Account, ...] = ()
@@ -311,7 +311,7 @@ class _Vendor(Section):
     """How long the vendor keeps a recording before it purges it; none: for ever."""
 
     def at(self, home: Path) -> Self:
-        """The same vendor with ``${CALLKEEPER_HOME}`` filled in: the only variable, so that no secret can end up in it."""
+        """The same vendor with ``${CALLKEEPER_HOME}`` filled in, the only variable: no secret can end up in it."""
         return self.model_copy(update={"location": self.location.replace(_VARIABLE, str(home))})
 
 
@@ -429,10 +429,7 @@ def parse_config(text: str, *, name: str = "callkeeper.toml") -> Config:
     try:
         config = Config.model_validate(document)
     except ValidationError as wrong:
-        faults += [
-            _worded(e["type"], e["loc"], e["msg"], e.get("ctx", {}), e["input"])
-            for e in wrong.errors(include_url=False)
-        ]
+        faults += _field_faults(wrong)
     faults += _contradictions(document)
     if config is not None and not faults:
         return config
@@ -443,49 +440,68 @@ def parse_config(text: str, *, name: str = "callkeeper.toml") -> Config:
     raise ConfigurationError(f"{name} has {count}.", mend="Nothing of it was taken.", faults=tuple(told)) from None
 
 
-def _worded(kind: str, loc: _Loc, message: str, context: Mapping[str, Any], given: object) -> _Fault:
-    if loc[:1] == ("vendors",) and len(loc) > 2:
-        parent = str(loc[2])  # pydantic names the kind of a vendor on the way; the file doesn't
-        loc = loc[:2] + loc[3:]
-    else:
-        parent = next((p for p in reversed(loc[:-1]) if isinstance(p, str)), "")
+def _field_faults(wrong: ValidationError) -> list[_Fault]:
+    """pydantic's errors in our words, without those that only follow from another."""
+    errors = [(e["type"], _place_of(e["loc"]), e) for e in wrong.errors(include_url=False)]
+    meant = {
+        (*loc[:-1], near) for kind, loc, e in errors if kind == "extra_forbidden" and (near := _known_key(e["loc"]))
+    }
+    return [
+        _Fault(loc=(*loc, "kind") if kind.startswith("union_tag") else loc, what=_worded(kind, e))
+        for kind, loc, e in errors
+        # a mistyped key is not missing as well, and a list whose entries are faulty is not empty as well
+        if not (kind == "missing" and loc in meant)
+        and not (kind == "too_short" and any(other[: len(loc)] == loc != other for _, other, _ in errors))
+    ]
+
+
+def _place_of(loc: _Loc) -> _Loc:
+    """The place in the file: pydantic names a vendor's kind on the way to its keys, the file doesn't."""
+    return loc[:2] + loc[3:] if loc[:1] == ("vendors",) else loc
+
+
+def _parent(loc: _Loc) -> str:
+    return next((part for part in reversed(loc[:-1]) if isinstance(part, str)), "")
+
+
+def _known_key(loc: _Loc) -> str | None:
+    keys = [field.alias or key for key, field in _MODELS[_parent(loc)].model_fields.items()]
+    return next(iter(difflib.get_close_matches(str(loc[-1]), keys, 1)), None)
+
+
+def _worded(kind: str, error: ErrorDetails) -> str:
+    loc, context = error["loc"], error.get("ctx", {})
     match kind:
-        case "missing":
-            return _Fault(loc=loc, what="is missing")
+        case "missing" | "union_tag_not_found":
+            return "is missing"
         case "extra_forbidden":
-            keys = [f.alias or key for key, f in _MODELS[parent].model_fields.items()]
-            return _Fault(loc=loc, what=f"is no key that callkeeper knows here{_suggestion(str(loc[-1]), keys)}")
-        case "union_tag_not_found":
-            return _Fault(loc=(*loc, "kind"), what="is missing")
+            near = _known_key(loc)
+            return "is no key that callkeeper knows here" + (f'; did you mean "{near}"?' if near else "")
         case "union_tag_invalid":
-            return _Fault(loc=(*loc, "kind"), what=_none_of(context["tag"], ["drop", "asterisk"]))
+            return _none_of(context["tag"], ["drop", "asterisk"])
         case "literal_error":
-            return _Fault(
-                loc=loc, what=_none_of(given, [w.strip("'") for w in re.split(r", | or ", context["expected"])])
-            )
+            return _none_of(error["input"], re.findall(r"'([^']*)'", context["expected"]))
         case "value_error":
-            return _Fault(loc=loc, what=str(context["error"]))
+            return str(context["error"])
         case "tuple_type":
-            return _Fault(
-                loc=loc,
-                what=f"must be a list; write [[{loc[0]}]] above each" if len(loc) == 1 else "must be a list, in [ ]",
-            )
-        case "string_type":
-            return _Fault(loc=loc, what="must be text, in quotes")
-        case "too_short" | "string_too_short":
-            return _Fault(loc=loc, what="must not be empty")
-        case "date_type" | "date_parsing" | "date_from_datetime_parsing" | "date_from_datetime_inexact":
-            words = f', or "{_OPEN_ENDED_WORDS}"' if parent == "processors" else ""
-            return _Fault(loc=loc, what=f"must be a date, as 2026-01-31 without quotes{words}")
-        case "less_than_equal" if loc == ("terms", "retention_months"):
-            return _Fault(
-                loc=loc,
-                what="is longer than the 6 months that the notice promises; a longer term needs another notice first",
-            )
+            return f"must be a list; write [[{loc[0]}]] above each" if len(loc) == 1 else "must be a list, in [ ]"
         case "model_type" | "dict_type" | "model_attributes_type":
-            return _Fault(loc=loc, what=f"must be a section; write [{loc[0]}] above it")
+            return f"must be a section; write [{loc[0]}] above it"
+        case "string_type":
+            return "must be text, in quotes"
+        case "int_type":
+            return "must be a whole number, without quotes"
+        case "bool_type":
+            return "must be true or false, without quotes"
+        case "too_short" | "string_too_short":
+            return "must not be empty"
+        case "date_type" | "date_parsing" | "date_from_datetime_parsing" | "date_from_datetime_inexact":
+            words = f', or "{_OPEN_ENDED_WORDS}"' if _parent(loc) == "processors" else ""
+            return f"must be a date, as 2026-01-31 without quotes{words}"
+        case "less_than_equal" if loc == ("terms", "retention_months"):
+            return "is longer than the 6 months that the notice promises; a longer term needs another notice first"
         case _:
-            return _Fault(loc=loc, what=message.replace("Input should be", "must be").replace("a valid ", "a "))
+            return error["msg"].replace("Input should be", "must be")
 
 
 def _contradictions(document: Mapping[str, Any]) -> Iterator[_Fault]:
@@ -507,7 +523,7 @@ def _contradictions(document: Mapping[str, Any]) -> Iterator[_Fault]:
 
     yield from _contradicting_lines(_sound(Line, document, "lines"), ids["controllers"])
 
-    kinds = {str(entry.get("id")): entry.get("kind") for entry in _tables(document, "processors")}
+    kinds = {str(entry.get("id")): entry.get("kind") for entry in reversed(_tables(document, "processors"))}
     for index, entry in enumerate(_tables(document, "vendors")):
         if not isinstance(processor := entry.get("processor"), str):
             continue
@@ -697,12 +713,13 @@ def _processor_findings(processor: Processor, today: date) -> Iterator[Finding]:
         )
     days = (processor.valid_to - today).days
     renew = "Renew it and write its new end as valid_to."
+    ended = f"{name}'s contract {processor.contract} ended on {processor.valid_to}"
     if -days > processor.grace_days:
-        what = f"{name}'s contract {processor.contract} ended on {processor.valid_to}, and its grace of {processor.grace_days} days is over."
+        what = f"{ended}, and its grace of {processor.grace_days} days is over."
         yield _stop(code.contract_past_grace, name, what, renew)
     elif days < 0:
         left = processor.grace_days + days
-        what = f"{name}'s contract {processor.contract} ended on {processor.valid_to}: a broken promise. Import stops in {left + 1} days."
+        what = f"{ended}: a broken promise. Import stops in {left + 1} days."
         yield _warn(code.contract_expired, name, what, renew)
     elif soon := next((n for n in (7, 30, 60) if days <= n), None):
         what = f"{name}'s contract {processor.contract} ends on {processor.valid_to}, in {days} days."
@@ -784,9 +801,8 @@ def diff(conn: db.Connection, config: Config) -> Changes:
     """What ``apply`` would change, field by field; changes nothing."""
     last = db.queries().config_last(conn)
     changes = tuple(_differences(json.loads(last.body) if last else {}, json.loads(config.body)))
-    left = (
-        db.queries().config_recordings_left(conn, body=config.body) if any(c.section == "lines" for c in changes) else 0
-    )
+    lines_differ = any(change.section == "lines" for change in changes)
+    left = db.queries().config_recordings_left(conn, body=config.body) if lines_differ else 0
     return Changes(changes=changes, version=last.version if last else None, recordings_left=left)
 
 
@@ -800,13 +816,11 @@ def apply(conn: db.Connection, config: Config, actor: Actor) -> Changes:
     changes = diff(conn, config)
     last = ask.config_last(conn)
     if last is None or bytes(last.digest) != config.digest:
-        who = actor.account or f"{actor.dag}/{actor.task}"
+        who = actor.account or "/".join(filter(None, (actor.dag, actor.task))) or "callkeeper"
         version = ask.config_add_version(conn, applied_by=who, digest=config.digest, body=config.body)
-        for bring in (
-            ask.config_remove_lines, ask.config_put_controllers, ask.config_put_lines, ask.config_put_processors,
-            ask.config_put_vendors, ask.config_remove_vendors, ask.config_remove_processors, ask.config_remove_controllers,
-        ):  # fmt: skip
-            bring(conn, body=config.body, version=version)
+        for section in ("controllers", "lines", "processors", "vendors"):  # each refers to those before it only
+            for verb in ("remove", "put"):  # a line changes hands: away from the old one before it comes to the new one
+                getattr(ask, f"config_{verb}_{section}")(conn, body=config.body, version=version)
         event = ConfigApplied(
             config_version=version,
             digest=config.digest.hex(),
@@ -823,16 +837,18 @@ def apply(conn: db.Connection, config: Config, actor: Actor) -> Changes:
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     for section in Config.model_fields:
         before, after = _entries(section, old.get(section)), _entries(section, new.get(section))
-        for key in [*after, *(k for k in before if k not in after)]:
+        for key in dict.fromkeys([*after, *before]):
+            if key not in after:
+                yield Change(section=section, key=key, how="removed")
+                continue
+            was, is_now = before.get(key, {}), after[key]
             fields = tuple(
-                FieldChange(name=name, old=before.get(key, {}).get(name), new=after.get(key, {}).get(name))
-                for name in dict.fromkeys([*after.get(key, {}), *before.get(key, {})])
-                if before.get(key, {}).get(name) != after.get(key, {}).get(name)
+                FieldChange(name=name, old=was.get(name), new=is_now.get(name))
+                for name in dict.fromkeys([*is_now, *was])
+                if was.get(name) != is_now.get(name)
             )
             if key not in before:
                 yield Change(section=section, key=key, how="added", fields=fields)
-            elif key not in after:
-                yield Change(section=section, key=key, how="removed")
             elif fields:
                 yield Change(section=section, key=key, how="changed", fields=fields)
 

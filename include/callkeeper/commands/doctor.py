@@ -1,0 +1,341 @@
+"""``callkeeper doctor``: what is wrong with this installation, and how to mend it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import smtplib
+import stat
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from callkeeper import controllers, db, settings, wiring
+from callkeeper.clock import HELSINKI, helsinki_day
+from callkeeper.controllers import Severity
+from callkeeper.errors import CallkeeperError, ConfigurationError
+from callkeeper.settings import DatabaseRole
+from callkeeper.wiring import App
+
+SKEW_WARNED = timedelta(seconds=2)
+SKEW_REFUSED = timedelta(seconds=60)
+DISK_WARNED_BYTES = 5 * 2**30
+DISK_REFUSED_BYTES = 2**30
+_TIMEOUT_SECONDS = 5
+
+
+class Verdict(StrEnum):
+    ok = "ok"
+    warn = "warn"
+    fail = "fail"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was looked at; ``mend`` is what a person should do, empty where all is well."""
+
+    area: str
+    verdict: Verdict
+    what: str
+    mend: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(as_json: bool) -> None:
+    """Looks at everything that a night needs, and says what to mend. Exit 1 if something must be mended."""
+    checks = []
+    for check in examine(wiring.build(settings.load())):
+        checks.append(check)
+        if not as_json:
+            _tell(check)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
+    failed, warned = (sum(c.verdict is v for c in checks) for v in (Verdict.fail, Verdict.warn))
+    if not as_json:
+        click.echo(f"\n{len(checks)} looked at, {failed} to mend, {warned} to know about.")
+    if failed:
+        raise SystemExit(1)
+
+
+def examine(app: App) -> Iterator[Check]:
+    """Everything that can be looked at, one after the other; nothing is changed, and nothing is raised."""
+    looks: tuple[Callable[[App], Iterator[Check]], ...] = (
+        _configuration, _regions, _database, _schema, _rights, _in_force, _clock, _keys, _escrow, _secrets, _store,
+        _vendors, _mail, _airflow, _disk,
+    )  # fmt: skip
+    for look in looks:
+        area = look.__name__.strip("_").replace("_", " ")
+        try:
+            yield from look(app)
+        except CallkeeperError as wrong:
+            yield Check(area=area, verdict=Verdict.fail, what=wrong.what, mend=wrong.mend)
+        except (
+            Exception
+        ) as wrong:  # the doctor looks on, whatever one look meets; the text may hold anything, so it stays out
+            what = f"could not be looked at ({type(wrong).__name__})."
+            yield Check(area=area, verdict=Verdict.fail, what=what, mend="This is a fault of callkeeper: report it.")
+
+
+def _ok(area: str, what: str) -> Check:
+    return Check(area=area, verdict=Verdict.ok, what=what)
+
+
+def _warn(area: str, what: str, mend: str) -> Check:
+    return Check(area=area, verdict=Verdict.warn, what=what, mend=mend)
+
+
+def _fail(area: str, what: str, mend: str) -> Check:
+    return Check(area=area, verdict=Verdict.fail, what=what, mend=mend)
+
+
+def _faultless(app: App) -> bool:
+    try:
+        return bool(app.config)
+    except ConfigurationError:
+        return False  # _configuration has told it
+
+
+def _configuration(app: App) -> Iterator[Check]:
+    try:
+        config = app.config
+    except ConfigurationError as wrong:
+        yield _fail("configuration", wrong.what, "Mend the file; `callkeeper config check` says when it is right.")
+        for fault in wrong.faults:
+            yield _fail("configuration", fault, "")
+        return
+    counts = f"{len(config.controllers)} controllers, {len(config.lines)} lines, {len(config.vendors)} vendors"
+    yield _ok("configuration", f"{app.settings.config_file.name} is right: {counts}.")
+    for finding in controllers.preflight_all(config, helsinki_day(datetime.now(UTC))):
+        verdict = Verdict.fail if finding.severity is Severity.stops_import else Verdict.warn
+        yield Check(area="configuration", verdict=verdict, what=finding.what, mend=finding.mend)
+
+
+def _regions(app: App) -> Iterator[Check]:
+    """The bucket's real region; what the contracts say is the preflight's."""
+    region = app.settings.store_region
+    if app.settings.store_endpoint:
+        yield _ok("regions", "The store is a server of your own; where it stands is what the configuration says.")
+    elif not controllers.region_allowed(region):
+        mend = "Move the bucket, then set CALLKEEPER_STORE_REGION."
+        yield _fail("regions", f"The store's region {region} is not in the EU/EEA.", mend)
+    elif _faultless(app) and app.config.store.region.lower() != region.lower():
+        what = f"The store is in {region}, but the configuration says {app.config.store.region}."
+        yield _fail("regions", what, "Write in [store] where it is.")
+    else:
+        yield _ok("regions", f"The store is in {region}, in the EU/EEA.")
+
+
+def _database(app: App) -> Iterator[Check]:
+    for role in get_args(DatabaseRole):
+        if not getattr(app.settings, f"db_{role}_password").get_secret_value():
+            if role == "app":
+                yield _fail("database", "There is no password for callkeeper_app.", "Set CALLKEEPER_DB_APP_PASSWORD.")
+            continue
+        try:
+            with app.connect(role) as conn:
+                db.now(conn)
+            yield _ok("database", f"callkeeper_{role} can connect.")
+        except CallkeeperError as wrong:
+            yield _fail("database", f"callkeeper_{role}: {wrong.what}", wrong.mend)
+    with app.connect() as conn:
+        for row in db.queries().doctor_durability(conn):
+            mend = "Set it to on: the catalogue's promises must outlive a power cut."
+            yield _warn("database", f"Postgres runs with {row.name} off.", mend)
+
+
+def _schema(app: App) -> Iterator[Check]:
+    with app.connect() as conn:
+        found = db.queries().doctor_revision(conn)
+    if found == (wanted := db.newest_revision()):
+        yield _ok("schema", f"The schema is at revision {found}, the newest.")
+    else:
+        mend = "Run `make up`, or migrate as callkeeper_owner."
+        yield _fail("schema", f"The schema is at revision {found}, this version of callkeeper needs {wanted}.", mend)
+
+
+def _rights(app: App) -> Iterator[Check]:
+    with app.connect() as conn:
+        too_much = [f"{row.privilege} on {row.name}" for row in db.queries().doctor_forbidden(conn)]
+        unguarded = [row.name for row in db.queries().doctor_unguarded(conn)]
+    if too_much:
+        what = f"callkeeper_app may do what it must not: {_some(too_much)}."
+        yield _fail("rights", what, "Revoke it; the trail proves nothing while it can be changed.")
+    else:
+        yield _ok("rights", "callkeeper_app can neither change nor empty the trail, the tombstones or the clock.")
+    if unguarded:
+        what = f"The trail is not guarded by its triggers in {_some(unguarded)}."
+        yield _fail("rights", what, "Look who took them off, then enable them ALWAYS.")
+    else:
+        yield _ok("rights", "Every part of the trail is guarded by its triggers.")
+
+
+def _in_force(app: App) -> Iterator[Check]:
+    if not _faultless(app):
+        return
+    with app.connect() as conn:
+        changes = controllers.diff(conn, app.config)
+    if changes:
+        what = (
+            "The configuration file is not the one in force."
+            if changes.version
+            else "No configuration is in force yet."
+        )
+        yield _fail(
+            "configuration", what, "See `callkeeper config diff`, then `callkeeper config apply`; import waits for it."
+        )
+    else:
+        yield _ok("configuration", f"Configuration {changes.version} is in force, and the file says the same.")
+
+
+def _clock(app: App) -> Iterator[Check]:
+    before = datetime.now(UTC)
+    with app.connect() as conn:
+        before = datetime.now(UTC)
+        clock = db.queries().doctor_clock(conn)
+        after = datetime.now(UTC)
+    if not clock.moved:
+        yield _ok("clock", "callkeeper_now() is the real time.")
+    elif app.settings.demo:
+        yield _ok("clock", f"callkeeper_now() is moved by {clock.moved}; this is a demonstration.")
+    else:
+        mend = "As callkeeper_owner: delete from callkeeper.clock_shift. Then look what was decided meanwhile."
+        yield _fail("clock", f"callkeeper_now() is moved by {clock.moved}: every term is counted wrongly.", mend)
+    # the answer was made somewhere between question and answer; only what lies outside is a difference
+    skew = max(before - clock.at, clock.at - after, timedelta(0))
+    what = f"This machine's clock and the database's differ by {skew.total_seconds():.1f} s."
+    if skew <= SKEW_WARNED:
+        yield _ok("clock", what)
+    else:
+        verdict = Verdict.warn if skew <= SKEW_REFUSED else Verdict.fail
+        yield Check(
+            area="clock", verdict=verdict, what=what, mend="Let both follow a time server (chrony, systemd-timesyncd)."
+        )
+
+
+def _keys(app: App) -> Iterator[Check]:
+    yield from _private("keys", app.settings.keys_dir)
+
+
+def _escrow(app: App) -> Iterator[Check]:
+    with app.connect() as conn:
+        keys = list(db.queries().doctor_keys(conn))
+    missing = [row.key_id for row in keys if row.escrowed_at is None]
+    if missing or not keys:
+        what = f"{len(missing) or 'The'} keys are in no recorded escrow: if this machine is lost, so is every number."
+        yield _warn("escrow", what, "Run `callkeeper keys escrow`, and keep what it gives in another place.")
+    else:
+        yield _ok("escrow", f"All {len(keys)} keys are in a recorded escrow.")
+
+
+def _secrets(app: App) -> Iterator[Check]:
+    folder = app.settings.secrets_dir
+    if folder.is_dir():
+        yield from _private("secrets", folder)
+
+
+def _private(area: str, folder: Path) -> Iterator[Check]:
+    """Folder 0700, files 0600: nobody else on the machine reads them."""
+    if not folder.is_dir():
+        yield _fail(area, f"{folder} is not there.", "Run `make up`, or restore it from the escrow.")
+        return
+    open_to_others = [p.name for p in [folder, *folder.iterdir()] if p.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+    if open_to_others:
+        mend = f"chmod 700 {folder}; chmod 600 {folder}/*. If others use this machine, rotate what could be read."
+        yield _fail(area, f"In {folder}, others than the owner may read or write {_some(open_to_others)}.", mend)
+    else:
+        yield _ok(area, f"{folder} is its owner's only.")
+
+
+def _store(app: App) -> Iterator[Check]:
+    wrong = app.store.check()
+    for what in wrong:
+        yield _fail("store", what, "See docs/runbooks, 'The store'.")
+    if not wrong:
+        yield _ok(
+            "store", f"The bucket {app.settings.store_bucket} is versioned, lockable and encrypted, and can be written."
+        )
+
+
+def _vendors(app: App) -> Iterator[Check]:
+    if not _faultless(app):
+        return
+    yesterday = helsinki_day(datetime.now(UTC)) - timedelta(days=1)
+    for entry in app.config.vendors:
+        try:
+            app.vendor(entry.id).day_status(yesterday, HELSINKI)
+            yield _ok("vendors", f"{entry.id} answers.")
+        except CallkeeperError as wrong:
+            yield _fail("vendors", f"{entry.id}: {wrong.what}", wrong.mend)
+
+
+def _mail(app: App) -> Iterator[Check]:
+    s = app.settings
+    if not s.smtp_host:
+        yield _warn("mail", "There is no mail relay: alarms reach nobody.", "Set CALLKEEPER_SMTP_HOST.")
+        return
+    try:
+        with smtplib.SMTP(s.smtp_host, s.smtp_port, timeout=_TIMEOUT_SECONDS) as relay:
+            if s.smtp_starttls:
+                relay.starttls()
+            if s.smtp_user:
+                relay.login(s.smtp_user, s.smtp_password.get_secret_value())
+            relay.noop()
+    except smtplib.SMTPAuthenticationError:
+        yield _fail(
+            "mail", "The mail relay refused the user or the password.", "Check CALLKEEPER_SMTP_USER and its password."
+        )
+    except (OSError, smtplib.SMTPException):
+        mend = "Check CALLKEEPER_SMTP_HOST, CALLKEEPER_SMTP_PORT and CALLKEEPER_SMTP_STARTTLS."
+        yield _fail("mail", f"The mail relay {s.smtp_host}:{s.smtp_port} does not answer: alarms reach nobody.", mend)
+    else:
+        yield _ok("mail", f"The mail relay {s.smtp_host}:{s.smtp_port} answers.")
+
+
+def _airflow(app: App) -> Iterator[Check]:
+    url = f"{app.settings.airflow_url.rstrip('/')}/api/v2/monitor/health"
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+            health = json.load(answer)
+    except (OSError, ValueError):
+        mend = "Start it (`make up`), or check CALLKEEPER_AIRFLOW_URL."
+        yield _fail("airflow", f"Airflow does not answer at {app.settings.airflow_url}: no night happens.", mend)
+        return
+    ill = [part for part, state in health.items() if state and state.get("status") not in ("healthy", None)]
+    if ill:
+        yield _fail(
+            "airflow", f"Airflow is not well: {_some(ill)}.", "Look at that component's log, then start it again."
+        )
+    else:
+        yield _ok("airflow", "Airflow is well: database, scheduler, triggerer and DAG processor.")
+
+
+def _disk(app: App) -> Iterator[Check]:
+    there = next(p for p in (app.settings.home, *app.settings.home.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    what = f"{free / 2**30:.1f} GiB are free under {app.settings.home}."
+    if free >= DISK_WARNED_BYTES:
+        yield _ok("disk", what)
+    else:
+        verdict = Verdict.warn if free >= DISK_REFUSED_BYTES else Verdict.fail
+        yield Check(area="disk", verdict=verdict, what=what, mend="Make room: a full disk stops import in its middle.")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+_COLOURS = {Verdict.ok: "green", Verdict.warn: "yellow", Verdict.fail: "red"}
+
+
+def _tell(check: Check) -> None:
+    click.echo(f"{click.style(f'{check.verdict:4}', fg=_COLOURS[check.verdict])}  {check.area:13}  {check.what}")
+    if check.mend:
+        click.echo(f"{'':21}{click.style(check.mend, dim=True)}")
