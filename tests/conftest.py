@@ -1,0 +1,117 @@
+"""Real servers for the tests, started when the first test asks for one and stopped at the end."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets as random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from callkeeper import db
+from callkeeper.embedded.ports import free_ports
+from callkeeper.embedded.postgres import Postgres
+from callkeeper.embedded.secrets import Secrets
+from callkeeper.embedded.store import PORTS, RECORDINGS, REGION, SeaweedFS
+from callkeeper.pseudonyms import Keyring
+from callkeeper.settings import Settings
+
+# A developer's own stack must not leak into the tests' settings.
+for variable in [name for name in os.environ if name.startswith(("CALLKEEPER_", "AIRFLOW_CONN_CALLKEEPER"))]:
+    del os.environ[variable]
+
+_PASSWORDS = {role: f"test-{role}" for role in db.ROLES}
+_TEMPLATE = "callkeeper_template"
+_number = itertools.count(1)
+
+
+def _test_settings(home: Path, port: int, database: str, **more: Any) -> Settings:
+    passwords = {f"db_{role}_password": secret for role, secret in _PASSWORDS.items()}
+    return Settings(home=home, keys_dir=home / "keys", db_port=port, db_name=database, **passwords, **more)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A Postgres server, its roles made, and a migrated database to copy from."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = Postgres(folder / "data", free_ports(["postgres"])["postgres"], password=random.token_hex(8), fsync=False)
+    server.start()
+    try:
+        with server.connect() as superuser:
+            db.ensure_roles(superuser, _PASSWORDS, _TEMPLATE)
+        db.migrate(_test_settings(folder, server.port, _TEMPLATE))
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[str]:
+    """The name of a freshly migrated, empty callkeeper database of this test module's own."""
+    name = f"callkeeper_test_{next(_number)}"
+    with postgres.connect() as superuser:
+        superuser.execute(sql.SQL("create database {} template {} owner callkeeper_owner strategy file_copy").format(*map(sql.Identifier, (name, _TEMPLATE))))
+        # A copy has the tables but not the rights on the database itself.
+        db.ensure_roles(superuser, _PASSWORDS, name)
+    yield name
+    with postgres.connect() as superuser:
+        superuser.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """An S3 server with the recordings' bucket."""
+    folder = tmp_path_factory.mktemp("store")
+    server = SeaweedFS(folder / "data", free_ports(PORTS), secrets=Secrets(folder / "secrets"))
+    server.start()
+    try:
+        server.make_bucket()
+        yield server
+    finally:
+        # Its orderly stop takes a quarter of a minute, for data that are thrown away.
+        server.stop(kill=True)
+
+
+@pytest.fixture(scope="module")
+def settings(postgres: Postgres, database: str, seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of this module's database, the store (as the importer) and a keyring of its own."""
+    home = tmp_path_factory.mktemp("home")
+    access_key, secret_key = seaweed.credentials("importer")
+    Keyring.create(home / "keys")
+    return _test_settings(
+        home,
+        postgres.port,
+        database,
+        store_endpoint=seaweed.endpoint,
+        store_region=REGION,
+        store_bucket=RECORDINGS,
+        store_access_key=access_key,
+        store_secret_key=secret_key,
+    )
+
+
+@pytest.fixture(scope="module")
+def db_settings(postgres: Postgres, database: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of this module's database and a keyring, where no store is needed (its start costs four seconds)."""
+    home = tmp_path_factory.mktemp("home")
+    Keyring.create(home / "keys")
+    return _test_settings(home, postgres.port, database)
+
+
+@pytest.fixture
+def app_conn(db_settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the tasks' role; what is not committed is rolled back."""
+    with db.connect(db_settings) as conn:
+        yield conn
+
+
+@pytest.fixture
+def owner_conn(db_settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the role that migrates."""
+    with db.connect(db_settings, "owner") as conn:
+        yield conn

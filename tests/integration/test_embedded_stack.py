@@ -1,0 +1,210 @@
+"""The embedded Postgres and store: what they keep, where they listen, and what they refuse."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from botocore.exceptions import ClientError
+
+from callkeeper.embedded.ports import free_ports, kept_ports
+from callkeeper.embedded.postgres import Postgres
+from callkeeper.embedded.secrets import Secrets
+from callkeeper.embedded.server import Server
+from callkeeper.embedded.store import PORTS, RECORDINGS, SeaweedFS
+
+
+@pytest.fixture
+def durable_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A Postgres as the stack runs it, fsync on, its folder's name with a space."""
+    server = Postgres(tmp_path / "my data" / "postgres", free_ports(["p"])["p"], password="it's a ' \" secret")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[SeaweedFS]:
+    """A store that a test may kill."""
+    server = SeaweedFS(tmp_path / "my data" / "store", free_ports(PORTS), secrets=Secrets(tmp_path / "secrets"))
+    server.start()
+    yield server
+    server.stop(kill=True)
+
+
+def kill_all_of(server: Server) -> None:
+    assert server.process is not None
+    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, timeout=20)
+    server.process.wait()
+
+
+def listeners(server: Server) -> set[str]:
+    assert server.process is not None
+    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    return {
+        connection.laddr.ip
+        for process in family
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def refusal(call: Any, **arguments: Any) -> int:
+    with pytest.raises(ClientError) as refused:
+        call(**arguments)
+    return int(refused.value.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def test_a_killed_postgres_comes_back_with_what_was_committed(durable_postgres: Postgres) -> None:
+    with durable_postgres.connect() as conn:
+        conn.execute("create table kept as select 42 as answer")
+
+    kill_all_of(durable_postgres)
+    durable_postgres.start()
+
+    with durable_postgres.connect() as conn:
+        assert conn.execute("select answer from kept").fetchone() == (42,)
+
+
+def test_a_pid_file_whose_pid_went_to_another_program_does_not_stop_postgres(durable_postgres: Postgres) -> None:
+    kill_all_of(durable_postgres)
+    pid_file = durable_postgres.folder / "postmaster.pid"
+    lines = pid_file.read_text().split("\n")
+    pid_file.write_text("\n".join([str(os.getppid()), *lines[1:]]))
+
+    durable_postgres.start()
+
+    assert durable_postgres.is_ready()
+
+
+def test_postgres_18_writes_through_asks_for_a_password_and_logs_no_values(durable_postgres: Postgres) -> None:
+    with durable_postgres.connect() as conn:
+        settings = {name: conn.execute("select current_setting(%s)", (name,)).fetchone()[0] for name in ("fsync", "data_checksums", "synchronous_commit")}  # type: ignore[index]
+        version = conn.info.server_version
+        with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+            conn.execute("select 'canary-4711'::int")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(host="127.0.0.1", port=durable_postgres.port, user="postgres", password="wrong", dbname="postgres")
+
+    assert settings == {"fsync": "on", "data_checksums": "on", "synchronous_commit": "on"}
+    assert version // 10_000 == 18
+    assert "canary-4711" not in durable_postgres.log.read_text()
+
+
+def test_postgres_listens_on_loopback_only(postgres: Postgres) -> None:
+    assert listeners(postgres) == {"127.0.0.1"}
+
+
+def test_the_store_listens_on_loopback_only(seaweed: SeaweedFS) -> None:
+    assert listeners(seaweed) == {"127.0.0.1"}
+
+
+def test_a_killed_store_comes_back_with_its_objects_and_the_same_key(own_store: SeaweedFS) -> None:
+    own_store.make_bucket()
+    own_store.write_through()
+    importer = own_store.client("importer")
+    version = importer.put_object(Bucket=RECORDINGS, Key="rec/1", Body=b"hello, this is a call")["VersionId"]
+
+    kill_all_of(own_store)
+    own_store.start()
+    own_store.make_bucket()
+
+    kept = own_store.client("importer").get_object(Bucket=RECORDINGS, Key="rec/1", VersionId=version)
+    assert kept["Body"].read() == b"hello, this is a call"
+    assert own_store.writes_through()
+
+
+def test_audio_is_encrypted_on_disk_without_being_asked_for(seaweed: SeaweedFS) -> None:
+    plain = b"a voice that nobody may read from the disk " * 100
+
+    stored = seaweed.client("importer").put_object(Bucket=RECORDINGS, Key="rec/plain", Body=plain)
+
+    assert stored["ServerSideEncryption"] == "AES256"
+    files = [file for file in seaweed.folder.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) > len(plain)
+    assert not [file for file in files if b"a voice that nobody" in file.read_bytes()]
+
+
+def test_the_bucket_has_versions_and_object_lock_and_no_default_rule(seaweed: SeaweedFS) -> None:
+    importer = seaweed.client("importer")
+
+    assert importer.get_bucket_versioning(Bucket=RECORDINGS)["Status"] == "Enabled"
+    assert importer.get_object_lock_configuration(Bucket=RECORDINGS)["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
+
+
+def test_an_object_is_written_once(seaweed: SeaweedFS) -> None:
+    importer = seaweed.client("importer")
+    importer.put_object(Bucket=RECORDINGS, Key="rec/once", Body=b"first", IfNoneMatch="*")
+
+    assert refusal(importer.put_object, Bucket=RECORDINGS, Key="rec/once", Body=b"second", IfNoneMatch="*") == 412
+    assert importer.get_object(Bucket=RECORDINGS, Key="rec/once")["Body"].read() == b"first"
+
+
+def test_a_held_version_cannot_be_deleted_by_anybody_and_the_destroyer_cannot_lift_the_hold(seaweed: SeaweedFS) -> None:
+    importer, destroyer, holder = (seaweed.client(name) for name in ("importer", "destroyer", "holder"))
+    put = importer.put_object(Bucket=RECORDINGS, Key="rec/held", Body=b"x", ObjectLockLegalHoldStatus="ON")
+    version = {"Bucket": RECORDINGS, "Key": "rec/held", "VersionId": put["VersionId"]}
+
+    assert {refusal(seaweed.client(name).delete_object, **version) for name in ("admin", "importer", "destroyer", "holder")} == {403}
+    assert refusal(destroyer.put_object_legal_hold, **version, LegalHold={"Status": "OFF"}) == 403
+
+    holder.put_object_legal_hold(**version, LegalHold={"Status": "OFF"})
+    assert destroyer.delete_object(**version)["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert not destroyer.list_object_versions(Bucket=RECORDINGS, Prefix="rec/held").get("Versions")
+
+
+def test_only_the_destroyer_deletes_a_version(seaweed: SeaweedFS) -> None:
+    put = seaweed.client("importer").put_object(Bucket=RECORDINGS, Key="rec/mine", Body=b"x")
+    version = {"Bucket": RECORDINGS, "Key": "rec/mine", "VersionId": put["VersionId"]}
+
+    assert refusal(seaweed.client("importer").delete_object, **version) == 403
+    assert refusal(seaweed.client("holder").delete_object, **version) == 403
+    assert refusal(seaweed.client("importer").delete_object, Bucket=RECORDINGS, Key="rec/mine") == 403
+
+
+def test_the_inner_ports_of_the_store_ask_for_a_signature(seaweed: SeaweedFS) -> None:
+    import urllib.error
+    import urllib.request
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{seaweed.ports['filer']}/buckets/{RECORDINGS}/", timeout=5)
+
+    assert refused.value.code == 401
+
+
+def test_what_is_secret_is_readable_by_its_owner_only(seaweed: SeaweedFS, durable_postgres: Postgres) -> None:
+    secret = [*seaweed.secrets.folder.iterdir(), *seaweed.folder.parent.glob("*identities*")]
+
+    assert len(secret) >= 9
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (seaweed.secrets.folder, seaweed.folder, durable_postgres.folder)} == {0o700}
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o750)
+
+    Secrets(shared).get("password")
+
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o750
+    assert stat.S_IMODE((shared / "password").stat().st_mode) == 0o600
+
+
+def test_secrets_and_ports_are_kept(tmp_path: Path) -> None:
+    ports = kept_ports(tmp_path / "ports.json", ["a", "b"])
+    secret = Secrets(tmp_path / "secrets").get("password")
+
+    more = kept_ports(tmp_path / "ports.json", ["a", "b", "c"])
+
+    assert {name: more[name] for name in ports} == ports
+    assert len(set(more.values())) == 3
+    assert Secrets(tmp_path / "secrets").get("password") == secret
