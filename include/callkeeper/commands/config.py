@@ -93,17 +93,12 @@ def _show(changes: Changes) -> None:
         console.print(f"Nothing differs from configuration {changes.version}, which is in force.")
         return
     counts = ", ".join(f"{n} {how}" for how in ("added", "changed", "removed") if (n := changes.count(how)))
-    console.print(
-        f"{counts}, against {f'configuration {changes.version}' if changes.version else 'an empty register'}."
-    )
+    against = f"configuration {changes.version}, which is in force" if changes.version else "nothing yet"
+    console.print(f"{counts}, against {against}.")
     if changes.recordings_left:
-        console.print(
-            Text(
-                f"{changes.recordings_left} live recordings are on a line that would no longer be designated on their day. "
-                "They stay, with their controller and their term; look whether that is meant.",
-                "yellow",
-            )
-        )
+        what = f"{changes.recordings_left} live recordings were made on a line that would not be designated for their day."
+        mend = "They stay, with their controller and their term; look whether that is meant."
+        console.print(Text(f"{what} {mend}", "yellow"))
 
 
 def _line(change: Change) -> Text:

@@ -222,17 +222,28 @@ def _clock(app: App) -> Iterator[Check]:
 
 def _keys(app: App) -> Iterator[Check]:
     yield from _private("keys", app.settings.keys_dir)
+    live = {key.key_id: key.purpose for key in app.keyring.keys if key.retired_at is None}
+    with app.connect() as conn:
+        registered = {row.key_id for row in db.queries().doctor_keys(conn)}
+    if only_here := sorted(live.keys() - registered):
+        what = f"{len(only_here)} keys on this machine are not registered in the catalogue: {_some(only_here)}."
+        yield _fail("keys", what, "Run `make up`, which registers them.")
+    if only_there := sorted(registered - live.keys()):
+        what = f"{len(only_there)} keys of the catalogue are not on this machine: {_some(only_there)}."
+        yield _fail("keys", what, "Restore the escrow: what they sealed or found is lost without them.")
+    if live.keys() == registered:
+        yield _ok("keys", f"All {len(live)} keys are here and registered: {', '.join(sorted(set(live.values())))}.")
 
 
 def _escrow(app: App) -> Iterator[Check]:
     with app.connect() as conn:
         keys = list(db.queries().doctor_keys(conn))
-    missing = [row.key_id for row in keys if row.escrowed_at is None]
-    if missing or not keys:
-        what = f"{len(missing) or 'The'} keys are in no recorded escrow: if this machine is lost, so is every number."
-        yield _warn("escrow", what, "Run `callkeeper keys escrow`, and keep what it gives in another place.")
-    else:
+    missing = sum(row.escrowed_at is None for row in keys)
+    if keys and not missing:
         yield _ok("escrow", f"All {len(keys)} keys are in a recorded escrow.")
+    else:
+        what = f"{missing} of {len(keys)} keys are in no recorded escrow: if this machine is lost, so is every number."
+        yield _warn("escrow", what, "Run `callkeeper keys escrow`, and keep what it gives in another place.")
 
 
 def _secrets(app: App) -> Iterator[Check]:
