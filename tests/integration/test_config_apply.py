@@ -34,7 +34,7 @@ def without(section: str, marker: str) -> str:
 
 
 def rows(conn, table: str) -> int:
-    return conn.execute(f"select count(*) from {table}").fetchone()[0]  # noqa: S608  # a name from this file
+    return conn.execute(f"select count(*) from {table}").fetchone()[0]
 
 
 def events(conn) -> list[dict[str, object]]:
@@ -43,7 +43,9 @@ def events(conn) -> list[dict[str, object]]:
 
 
 def live_lines(conn) -> list[tuple[object, ...]]:
-    ask = "select number, controller, valid_from, valid_to from line where removed_at is null order by number, valid_from"
+    ask = (
+        "select number, controller, valid_from, valid_to from line where removed_at is null order by number, valid_from"
+    )
     return [tuple(row) for row in conn.execute(ask)]
 
 
@@ -62,12 +64,13 @@ def applied(app_conn):
 def a_live_recording(conn, *, line: str, controller: str, started_at: str) -> None:
     columns = {
         "recording": uuid.uuid4(), "controller": controller, "vendor": "linna", "line": line, "direction": "inbound",
-        "started_at": started_at, "duration_ms": 1000, "caller_state": "withheld", "identity": uuid.uuid4().bytes, "revision": b"r",
-        "sealed_ref": b"s", "object_key": "rec/x", "version_id": "v", "sha256": b"h", "size_bytes": 1, "audio_ms": 1000, "codec": "opus",
-        "channels": 1, "sample_rate_hz": 8000, "legal_hold": False, "delivery": 1, "retention_months": 6,
+        "started_at": started_at, "duration_ms": 1000, "caller_state": "withheld", "identity": uuid.uuid4().bytes,
+        "revision": b"r", "sealed_ref": b"s", "object_key": "rec/x", "version_id": "v", "sha256": b"h",
+        "size_bytes": 1, "audio_ms": 1000, "codec": "opus", "channels": 1, "sample_rate_hz": 8000,
+        "legal_hold": False, "delivery": 1, "retention_months": 6,
     }  # fmt: skip
     names, values = ", ".join(columns), ", ".join(f"%({name})s" for name in columns)
-    conn.execute(f"insert into recording ({names}) values ({values})", columns)  # noqa: S608
+    conn.execute(f"insert into recording ({names}) values ({values})", columns)
     conn.commit()
 
 
@@ -106,7 +109,8 @@ def test_the_first_configuration_fills_the_register_and_leaves_its_event(app_con
         ("vaihde", "asterisk", "${CALLKEEPER_HOME}/vendors/vaihde"),
     ]
     told = events(app_conn)[-1]
-    assert (told["action"], told["config_version"], told["added"]) == ("config.applied", changes.version, changes.count("added"))
+    assert (told["action"], told["config_version"]) == ("config.applied", changes.version)
+    assert (told["added"], told["changed"], told["removed"]) == (len(changes.changes), 0, 0)
     assert told["actor"] == {"account": "data", "config": changes.version, "rule": "test"}
 
 
@@ -159,14 +163,17 @@ def test_what_leaves_the_file_is_marked_as_removed_and_its_history_stays(app_con
     gone = app_conn.execute("select removed_at, config_version from line where number = '+358800123456'").fetchone()
     assert gone.removed_at is not None
     assert gone.config_version == changes.version
-    bodies = app_conn.execute("select version, body like '%+358800123456%' as has_it from config_version order by 1").fetchall()
-    assert bodies == [(applied.version, True), (changes.version, False)]
+    kept = app_conn.execute(
+        "select version, strpos(body, '+358800123456') > 0 from config_version order by 1"
+    ).fetchall()
+    assert kept == [(applied.version, True), (changes.version, False)]
     untouched = app_conn.execute("select distinct config_version from controller").fetchall()
     assert untouched == [(applied.version,)]
 
 
 def test_a_line_that_changes_hands_keeps_whose_it_was_before(app_conn, applied):
-    new = edited(('number = "020 700 1234"\ncontroller = "punavaara"', 'number = "020 700 1234"\ncontroller = "phm-group-services"'))
+    number = 'number = "020 700 1234"\n'
+    new = edited((f'{number}controller = "punavaara"', f'{number}controller = "phm-group-services"'))
 
     controllers.apply(app_conn, new, ACTOR)
 
@@ -204,7 +211,8 @@ def test_what_comes_back_is_live_again(app_conn, applied):
 
 
 def test_live_recordings_on_lines_that_stop_being_designated_are_counted_and_left_alone(app_conn, applied):
-    for started_at in ("2026-03-31T20:59:59Z", "2026-03-31T21:00:00Z", "2026-04-02T09:00:00Z"):  # Helsinki: 31.3., 1.4., 2.4.
+    last_second_of_march, april = "2026-03-31T20:59:59Z", ("2026-03-31T21:00:00Z", "2026-04-02T09:00:00Z")
+    for started_at in (last_second_of_march, *april):
         a_live_recording(app_conn, line="+358207001234", controller="punavaara", started_at=started_at)
     a_live_recording(app_conn, line="+358102708001", controller="phm-group-services", started_at="2026-04-02T09:00:00Z")
     new = edited((

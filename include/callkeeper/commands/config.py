@@ -96,7 +96,7 @@ def _show(changes: Changes) -> None:
     against = f"configuration {changes.version}, which is in force" if changes.version else "nothing yet"
     console.print(f"{counts}, against {against}.")
     if changes.recordings_left:
-        what = f"{changes.recordings_left} live recordings were made on a line that would not be designated for their day."
+        what = f"{changes.recordings_left} live recordings are of a line that would not be designated on their day."
         mend = "They stay, with their controller and their term; look whether that is meant."
         console.print(Text(f"{what} {mend}", "yellow"))
 

@@ -8,7 +8,7 @@ import shutil
 import smtplib
 import stat
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -48,11 +48,17 @@ class Check:
 
 
 @click.command()
+@click.argument("areas", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(as_json: bool) -> None:
-    """Looks at everything that a night needs, and says what to mend. Exit 1 if something must be mended."""
+def doctor(areas: tuple[str, ...], as_json: bool) -> None:
+    """Looks at everything that a night needs, or at some AREAS only, and says what to mend.
+
+    Exit 1 if something must be mended.
+    """
+    if unknown := set(areas) - set(_LOOKS):
+        raise click.UsageError(f"No such area: {', '.join(sorted(unknown))}. There are: {', '.join(_LOOKS)}.")
     checks = []
-    for check in examine(wiring.build(settings.load())):
+    for check in examine(wiring.build(settings.load()), areas):
         checks.append(check)
         if not as_json:
             _tell(check)
@@ -65,23 +71,23 @@ def doctor(as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def examine(app: App) -> Iterator[Check]:
-    """Everything that can be looked at, one after the other; nothing is changed, and nothing is raised."""
-    looks: tuple[Callable[[App], Iterator[Check]], ...] = (
-        _configuration, _regions, _database, _schema, _rights, _in_force, _clock, _keys, _escrow, _secrets, _store,
-        _vendors, _mail, _airflow, _disk,
-    )  # fmt: skip
-    for look in looks:
-        area = look.__name__.strip("_").replace("_", " ")
+def examine(app: App, areas: Collection[str] = ()) -> Iterator[Check]:
+    """What was found in the areas (none named: in all), one after the other; changes nothing, and raises nothing."""
+    for area, look in _LOOKS.items():
+        if areas and area not in areas:
+            continue
         try:
             yield from look(app)
         except CallkeeperError as wrong:
-            yield Check(area=area, verdict=Verdict.fail, what=wrong.what, mend=wrong.mend)
+            yield _fail(area, wrong.what, wrong.mend)
         except (
             Exception
-        ) as wrong:  # the doctor looks on, whatever one look meets; the text may hold anything, so it stays out
-            what = f"could not be looked at ({type(wrong).__name__})."
-            yield Check(area=area, verdict=Verdict.fail, what=what, mend="This is a fault of callkeeper: report it.")
+        ) as wrong:  # one look must not end the others; what the error says may be anything, so it stays out
+            yield _fail(
+                area,
+                f"It could not be looked at ({type(wrong).__name__}).",
+                "This is a fault of callkeeper: report it.",
+            )
 
 
 def _ok(area: str, what: str) -> Check:
@@ -177,26 +183,20 @@ def _rights(app: App) -> Iterator[Check]:
         yield _ok("rights", "Every part of the trail is guarded by its triggers.")
 
 
-def _in_force(app: App) -> Iterator[Check]:
+def _register(app: App) -> Iterator[Check]:
     if not _faultless(app):
         return
     with app.connect() as conn:
         changes = controllers.diff(conn, app.config)
     if changes:
-        what = (
-            "The configuration file is not the one in force."
-            if changes.version
-            else "No configuration is in force yet."
-        )
-        yield _fail(
-            "configuration", what, "See `callkeeper config diff`, then `callkeeper config apply`; import waits for it."
-        )
+        what = "The file is not the configuration in force." if changes.version else "No configuration is in force yet."
+        mend = "See `callkeeper config diff`, then `callkeeper config apply`; import waits for it."
+        yield _fail("register", what, mend)
     else:
-        yield _ok("configuration", f"Configuration {changes.version} is in force, and the file says the same.")
+        yield _ok("register", f"Configuration {changes.version} is in force, and the file says the same.")
 
 
 def _clock(app: App) -> Iterator[Check]:
-    before = datetime.now(UTC)
     with app.connect() as conn:
         before = datetime.now(UTC)
         clock = db.queries().doctor_clock(conn)
@@ -208,16 +208,19 @@ def _clock(app: App) -> Iterator[Check]:
     else:
         mend = "As callkeeper_owner: delete from callkeeper.clock_shift. Then look what was decided meanwhile."
         yield _fail("clock", f"callkeeper_now() is moved by {clock.moved}: every term is counted wrongly.", mend)
-    # the answer was made somewhere between question and answer; only what lies outside is a difference
-    skew = max(before - clock.at, clock.at - after, timedelta(0))
+    skew = skew_between(before, clock.at, after)
     what = f"This machine's clock and the database's differ by {skew.total_seconds():.1f} s."
     if skew <= SKEW_WARNED:
         yield _ok("clock", what)
     else:
         verdict = Verdict.warn if skew <= SKEW_REFUSED else Verdict.fail
-        yield Check(
-            area="clock", verdict=verdict, what=what, mend="Let both follow a time server (chrony, systemd-timesyncd)."
-        )
+        mend = "Let both follow a time server (chrony, systemd-timesyncd)."
+        yield Check(area="clock", verdict=verdict, what=what, mend=mend)
+
+
+def skew_between(before: datetime, answer: datetime, after: datetime) -> timedelta:
+    """How far the other clock is off at least: its answer was made somewhere between question and answer."""
+    return max(before - answer, answer - after, timedelta(0))
 
 
 def _keys(app: App) -> Iterator[Check]:
@@ -337,6 +340,25 @@ def _disk(app: App) -> Iterator[Check]:
     else:
         verdict = Verdict.warn if free >= DISK_REFUSED_BYTES else Verdict.fail
         yield Check(area="disk", verdict=verdict, what=what, mend="Make room: a full disk stops import in its middle.")
+
+
+_LOOKS: Mapping[str, Callable[[App], Iterator[Check]]] = {
+    "configuration": _configuration,
+    "regions": _regions,
+    "database": _database,
+    "schema": _schema,
+    "rights": _rights,
+    "register": _register,
+    "clock": _clock,
+    "keys": _keys,
+    "escrow": _escrow,
+    "secrets": _secrets,
+    "store": _store,
+    "vendors": _vendors,
+    "mail": _mail,
+    "airflow": _airflow,
+    "disk": _disk,
+}
 
 
 def _some(names: list[str]) -> str:

@@ -22,7 +22,7 @@ from pg_roles r, lateral (values ('SUPERUSER', r.rolsuper), ('CREATEROLE', r.rol
 where r.rolname = current_user and a.has
 union all
 select current_user, 'MEMBER of ' || r.rolname
-from pg_roles r where r.rolname <> current_user and r.rolname like 'callkeeper\_%' and pg_has_role(current_user, r.oid, 'MEMBER');
+from pg_roles r where r.rolname <> current_user and starts_with(r.rolname, 'callkeeper_') and pg_has_role(current_user, r.oid, 'MEMBER');
 
 -- name: doctor_unguarded
 -- Parts of the trail that hold rows and where a trigger is missing, or is not always on.
