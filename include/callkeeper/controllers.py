@@ -316,11 +316,14 @@ class _Vendor(Section):
 
 
 class DropVendor(_Vendor):
+    """A delivery a day, with its manifest, in a folder, a bucket or on an SFTP server."""
+
     kind: Literal["drop"]
-    format: Literal["json", "csv"] = "json"
 
 
 class AsteriskVendor(_Vendor):
+    """An Asterisk or FreePBX exchange: its call detail file and its tree of recordings."""
+
     kind: Literal["asterisk"]
     cdr: Text = "cdr-csv/Master.csv"
     """The call detail file, under ``location``."""
