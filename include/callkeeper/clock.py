@@ -31,7 +31,7 @@ def add_months(day: date, months: int) -> date:
 def helsinki_day(at: datetime) -> date:
     """The calendar day in Helsinki on which ``at`` falls. Raises NaiveTime."""
     if at.utcoffset() is None:
-        raise NaiveTime("A time has no UTC offset, so its day in Helsinki is unknown.", mend="Give it one where it is read.")
+        raise NaiveTime("A time has no UTC offset, so its day is unknown.", mend="Give it one where it is read.")
     return at.astimezone(HELSINKI).date()
 
 
@@ -63,7 +63,7 @@ def request_due_extended(received: date) -> date:
 
 
 def roll(day: date) -> date:
-    """The day itself, or the next working day if it is a Saturday, a Sunday or a Finnish public holiday (Regulation 1182/71 Art. 3(4))."""
+    """The day itself, or the working day after a Saturday, Sunday or Finnish public holiday (Reg. 1182/71 Art. 3(4))."""
     while day.weekday() >= _SATURDAY or day in _public_holidays(day.year):
         day += _DAY
     return day
@@ -85,5 +85,5 @@ def _public_holidays(year: int) -> frozenset[date]:
 
 
 def _is_eve(day: date) -> bool:
-    """By rule, not by name, which comes in many languages: 24 December; the Friday of 19 to 25 June (the eve of Midsummer Day)."""
+    """By rule, since names come in many languages: 24 December; the Friday of 19 to 25 June, before Midsummer Day."""
     return (day.month, day.day) == (12, 24) or (day.month == 6 and 19 <= day.day <= 25 and day.weekday() == 4)
