@@ -42,7 +42,7 @@ def queries() -> Any:
     """The named queries of queries/*.sql, one file a concept."""
     import aiosql
 
-    return aiosql.from_path(QUERIES, "psycopg")
+    return aiosql.from_path(QUERIES, "psycopg", mandatory_parameters=False)
 
 
 def reworded(wrong: psycopg.Error) -> CallkeeperError:

@@ -101,7 +101,7 @@ class App:
 
     def actor(self, conn: db.Connection, **who: object) -> Actor:
         """An actor with the versions of code and configuration that are in force."""
-        applied = controllers.applied(conn)
+        applied = db.queries().config_last(conn)
         conn.rollback()
         return Actor(rule=__version__, config=applied.version if applied else None, **who)  # type: ignore[arg-type]  # Actor's own fields
 

@@ -170,12 +170,13 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     q, vendor = db.queries(), job.vendor
     dropped: Counter[str] = Counter()
     q.make_arrival(conn)
+    delivered_at = db.now(conn)
     with conn.cursor() as cursor, cursor.copy(q.copy_arrival.sql) as copy:
         copy.set_types(
             ["int8", "uuid", "bytea", "bytea", "bytea", "timestamptz", "int8", "text", "text", "text", "bytea", "text", "bytea"]
             + ["text", "int8", "bytea", "text", "text", "text", "text[]", "text"]
         )
-        for row in _rows(conn, job, vendor.list_day(day, HELSINKI), dropped):
+        for row in _rows(job, vendor.list_day(day, HELSINKI), delivered_at, dropped):
             copy.write_row(row)
     reach("stage.copied")
     q.analyze_arrival(conn)
@@ -210,10 +211,12 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     return sum(n for _, outcome, _, n in tally if outcome == Outcome.found)
 
 
-def _rows(conn: db.Connection, job: Import, calls: Iterable[VendorCall], dropped: Counter[str]) -> Iterator[tuple[object, ...]]:
+def _rows(
+    job: Import, calls: Iterable[VendorCall], delivered_at: datetime, dropped: Counter[str]
+) -> Iterator[tuple[object, ...]]:
     """The door: from here on only pseudonyms and sealed values exist. A chunk shares one ephemeral key."""
     keyring, name, months = job.keyring, job.vendor.name, job.rules.retention_months
-    delivered_key_day = _key_day(db.now(conn), months)
+    delivered_key_day = _key_day(delivered_at, months)
     key_days: dict[date, str] = {}
     chunk = job.rules.chunk_rows
     for seq, call in enumerate(calls):

@@ -46,8 +46,8 @@ def preflight(
     imported from.
     """
     q = db.queries()
-    applied = controllers.applied(conn)
-    if applied is None or applied.digest != config.digest:
+    applied = db.queries().config_last(conn)
+    if applied is None or bytes(applied.digest) != config.digest:
         raise ConfigurationError(
             "The configuration file is not the one in force.",
             mend="Look at `callkeeper config diff`, then bring it into force with `callkeeper config apply`.",

@@ -7,7 +7,7 @@ create temp table arrival (
     door_faults text[], object_key text
 ) on commit drop;
 
--- name: copy_arrival
+-- name: copy_arrival!
 -- The columns that the door fills, in their order.
 copy arrival (seq, recording, identity, revision, sealed_ref, started_at, duration_ms, direction, line, caller_state, pseudonym,
     pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec, media_type, media_encryption, door_faults,

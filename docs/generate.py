@@ -1,0 +1,80 @@
+"""Writes the pages that are made from the code: settings.md, events.md, reasons.md and the runbooks. A test compares."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+PROJECT = DOCS.parent
+MADE = "<!-- Made by docs/generate.py: change the code instead. -->\n\n"
+
+
+def settings_page() -> str:
+    from pydantic_core import PydanticUndefined
+
+    from callkeeper.settings import Settings
+
+    lines = [
+        "# Settings", "",
+        "Read from the environment, from `callkeeper.env` in the home folder, or, for what is secret, from a file of that",
+        "name in the secrets folder (`CALLKEEPER_SECRETS_DIR`, by default `secrets/` in the home folder; mode 0600). The home",
+        "folder is `CALLKEEPER_HOME`, by default `var/` in the project.", "",
+        "| setting | default | meaning |", "|---|---|---|",
+    ]  # fmt: skip
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if default is PydanticUndefined:
+            shown = {"home": "`var/`", "keys_dir": "`var/keys`"}[name]
+        elif name == "config_file":
+            shown = "`config/callkeeper.toml`"
+        elif default is None or (hasattr(default, "get_secret_value")) or default == "":
+            shown = ""
+        else:
+            shown = f"`{default}`"
+        lines.append(f"| `CALLKEEPER_{name.upper()}` | {shown} | {field.description} |")
+    return MADE + "\n".join(lines) + "\n"
+
+
+def events_page() -> str:
+    from callkeeper.trail import events
+
+    lines = ["# Events of the trail", "", events.__doc__ or "", ""]
+    kinds = [k for k in vars(events).values() if isinstance(k, type) and issubclass(k, events.Event) and k is not events.Event]
+    for kind in sorted(kinds, key=lambda k: (k.event_class, k.action)):
+        lines += [f"## {kind.action}", "", f"Class `{kind.event_class}`, version {kind.version}. {kind.__doc__}", "", "| field | type |", "|---|---|"]
+        hints = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            hint = hints[field.name]
+            shown = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "").replace("uuid.", "")
+            shown = shown.replace("collections.abc.", "").replace("|", "\\|")
+            lines.append(f"| `{field.name}` | {shown} |")
+        lines.append("")
+    return MADE + "\n".join(lines)
+
+
+def reasons_page() -> str:
+    from callkeeper.quality import REASONS
+
+    lines = ["# Why a call waits in quarantine", "", "| reason | what it means | what mends it | a person may let it pass |", "|---|---|---|---|"]
+    lines += [f"| `{code}` | {r.means} | {r.mend} | {'yes' if r.releasable else 'no'} |" for code, r in REASONS.items() if r.gate]
+    lines += ["", "Only counted, never stopped:", "", "| check | what it means | what happens |", "|---|---|---|"]
+    lines += [f"| `{code}` | {r.means} | {r.mend} |" for code, r in REASONS.items() if not r.gate]
+    return MADE + "\n".join(lines) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    made = {DOCS / "settings.md": settings_page(), DOCS / "events.md": events_page(), DOCS / "reasons.md": reasons_page()}
+    for dag in sorted((PROJECT / "dags").glob("*.py")):
+        made[DOCS / "runbooks" / f"{dag.stem}.md"] = MADE + (ast.get_docstring(ast.parse(dag.read_text())) or "") + "\n"
+    return made
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        sys.stdout.write(f"{path.relative_to(PROJECT)}\n")

@@ -1,0 +1,26 @@
+"""Docs that can rot are made from the code, and compared with it here."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _generator():
+    spec = importlib.util.spec_from_file_location("generate", PROJECT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_made_pages_say_what_the_code_says():
+    stale = [path.name for path, text in _generator().pages().items() if not path.exists() or path.read_text() != text]
+    assert not stale, f"run `python docs/generate.py`: {stale}"
+
+
+def test_every_setting_has_a_meaning():
+    from callkeeper.settings import Settings
+
+    assert all(field.description for field in Settings.model_fields.values())
