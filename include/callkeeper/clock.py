@@ -63,7 +63,7 @@ def request_due_extended(received: date) -> date:
 
 
 def roll(day: date) -> date:
-    """The day itself, or the working day after a Saturday, Sunday or Finnish public holiday (Reg. 1182/71 Art. 3(4))."""
+    """The day itself, or the working day after a weekend or Finnish public holiday (Regulation 1182/71 Art. 3(4))."""
     while day.weekday() >= _SATURDAY or day in _public_holidays(day.year):
         day += _DAY
     return day

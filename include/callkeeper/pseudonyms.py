@@ -1,13 +1,15 @@
 """How a number is kept: a keyed hash to find it, its value sealed to a public key to read it; rotation and escrow.
 
-Files, all JSON, all mode 0600 in a folder of mode 0700 (docs/adr/0114):
+Files, JSON, mode 0600 in a folder that only its owner changes (docs/adr/0114):
 
-``keyring.json``          ``{"version": 1, "keys": [{"key_id", "purpose", "created_at", "retired_at"?, "key"}, ...]}``, oldest first. ``key``
-                          is base64: the HMAC key (pseudonym, tombstone), or the X25519 public key (number, reference).
-``number.private.json``   ``{"version": 1, "private": {key_id: base64, ...}}``; absent where nothing may be read.
-``reference.private.json``  likewise.
+``keyring.json``
+    ``{"version": 1, "keys": [{"key_id", "purpose", "created_at", "retired_at", "key"}, ...]}``, oldest first. ``key`` is
+    base64: an HMAC key (pseudonym, tombstone), or an X25519 public key (number, reference).
+``number.private.json``, ``reference.private.json``
+    ``{"version": 1, "private": {key_id: base64, ...}}``. Absent where nothing may be read.
 
-A sealed value: version (1 byte, 0x01), key id (4), ephemeral X25519 public key (32), nonce (12), ciphertext and tag (docs/adr/0115).
+A sealed value (docs/adr/0115): version (1 byte, 0x01), key id (4), ephemeral X25519 public key (32), nonce (12), then
+ciphertext and tag (16) of ChaCha20-Poly1305.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import hmac
 import json
 import os
 import secrets
-from base64 import b64decode, b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import unicodedata
+from base64 import b64decode, b64encode, encodebytes
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -30,8 +33,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from callkeeper.errors import CallkeeperError, KeyMissing
+from callkeeper.errors import CallkeeperError, KeyMissing, NotAllowed
 
 if TYPE_CHECKING:
     from callkeeper import db
@@ -41,13 +45,20 @@ Purpose = Literal["number", "reference", "pseudonym", "tombstone"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 SEALED: tuple[Sealed, ...] = get_args(Sealed)
 
-_RING = "keyring.json"
+PASSPHRASE_CHARACTERS = 12
+"""The shortest passphrase of an escrow."""
+
 _VERSION = 1
-_HEADER = 1 + 4 + 32 + 12
+_RING = "keyring.json"
+_HEADER = 1 + 4 + 32
+_NONCE = 12
+_TAG = 16
+_ESCROW = b"callkeeper escrow 1\n"
+_SALT = 16
 
 
 class KeysUnsafe(CallkeeperError):
-    """Key files can be read or changed by others, or are not what they should be."""
+    """Key files can be read or changed by others, or are not what callkeeper wrote."""
 
 
 class Unreadable(CallkeeperError):
@@ -55,12 +66,12 @@ class Unreadable(CallkeeperError):
 
 
 class EscrowRefused(CallkeeperError):
-    """An escrow cannot be written or restored."""
+    """An escrow cannot be written, or not be opened: its passphrase is wrong, or it is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """One key: ``secret`` is an HMAC key, or the public half of a sealing key. ``created_at`` and ``retired_at`` are UTC."""
+    """One key; ``secret`` is its HMAC key or its public half (32 bytes). ``created_at`` and ``retired_at`` are aware."""
 
     key_id: str
     purpose: Purpose
@@ -70,44 +81,44 @@ class Key:
 
 
 class Sealer:
-    """Seals the values of one chunk: one ephemeral key, one key agreement, a random nonce each."""
+    """Seals the values of one chunk: one ephemeral key and one key agreement for all, a random nonce for each."""
 
     __slots__ = ("_aead", "_header")
 
-    def __init__(self, purpose: Sealed, key: Key) -> None:
+    def __init__(self, key: Key) -> None:
         ephemeral = X25519PrivateKey.generate()
-        public = ephemeral.public_key().public_bytes_raw()
-        shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(key.secret))
-        self._header = bytes([_VERSION]) + bytes.fromhex(key.key_id) + public
-        self._aead = _aead(purpose, shared, self._header, key.secret)
+        self._header = bytes([_VERSION]) + bytes.fromhex(key.key_id) + ephemeral.public_key().public_bytes_raw()
+        self._aead = _aead(key, ephemeral.exchange(X25519PublicKey.from_public_bytes(key.secret)), self._header)
 
     def seal(self, plain: bytes, bound_to: bytes) -> bytes:
-        """``plain``, readable only with the private key and only for the recording that ``bound_to`` names."""
-        nonce = os.urandom(12)
+        """``plain``, to be opened with the private key only, and only for the recording that ``bound_to`` names."""
+        nonce = os.urandom(_NONCE)
         return self._header + nonce + self._aead.encrypt(nonce, plain, bound_to)
 
     def __repr__(self) -> str:
         return "Sealer()"
 
 
-def _aead(purpose: Sealed, shared: bytes, header: bytes, public: bytes) -> ChaCha20Poly1305:
-    info = b"callkeeper sealed " + purpose.encode() + b"\0" + header + public
+def _aead(key: Key, shared: bytes, header: bytes) -> ChaCha20Poly1305:
+    info = b"callkeeper sealed " + key.purpose.encode() + b"\0" + header + key.secret
     return ChaCha20Poly1305(HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(shared))
 
 
 class Keyring:
-    """Every live key. Immutable: ``rotate`` and ``retire`` give another one."""
+    """The keys of one folder. It does not change: ``rotate`` and ``retire`` give another one."""
 
     __slots__ = ("_current", "_folder", "_private", "_pseudonym", "_tombstone", "key_id", "keys")
 
     key_id: str
-    """The id of the current pseudonym key."""
+    """The id of the pseudonym key in use."""
+    keys: tuple[Key, ...]
+    """Every key, the oldest first."""
 
-    def __init__(self, folder: Path, keys: tuple[Key, ...], private: dict[Sealed, dict[str, bytes]]) -> None:
+    def __init__(self, folder: Path, keys: tuple[Key, ...], private: Mapping[Sealed, Mapping[str, bytes]]) -> None:
         self._folder, self.keys, self._private = folder, keys, private
-        self._current = {k.purpose: k for k in keys if k.retired_at is None}  # oldest first: the newest wins
+        self._current = {k.purpose: k for k in keys if k.retired_at is None}  # the newest of each purpose
         if missing := [p for p in PURPOSES if p not in self._current]:
-            raise KeyMissing(f"The keyring has no key for: {', '.join(missing)}.", mend="Restore the escrow (`callkeeper keys restore`).")
+            raise KeyMissing(f"The keyring has no key for: {', '.join(missing)}.", mend="Restore the escrow.")
         self.key_id = self._current["pseudonym"].key_id
         self._pseudonym = self._current["pseudonym"].secret
         self._tombstone = self._current["tombstone"].secret
@@ -115,156 +126,303 @@ class Keyring:
     def __repr__(self) -> str:
         return "Keyring()"
 
+    # --- files --------------------------------------------------------------------------------------------------------
+
     @classmethod
     def create(cls, folder: Path) -> Keyring:
-        """The folder's keyring, made if there is none. Killed in the middle, it leaves none, or a whole one."""
+        """The folder's keyring, made if there is none. Killed in the middle, it leaves none or a whole one."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(folder):
             if not (folder / _RING).exists():
                 made = [_new(purpose) for purpose in PURPOSES]
-                for purpose in SEALED:
-                    _write_private(folder, purpose, {k.key_id: p for k, p in made if k.purpose == purpose and p})
-                _write_ring(folder, tuple(k for k, _ in made))
+                private = {p: {key.key_id: half for key, half in made if key.purpose == p and half} for p in SEALED}
+                _write_all(folder, tuple(key for key, _ in made), private)
         return cls.load(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Keyring:
         """The folder's keyring. Raises KeyMissing, or KeysUnsafe if others could read or change it."""
         if not (folder / _RING).exists():
-            raise KeyMissing("There is no keyring in the keys folder (CALLKEEPER_KEYS_DIR).", mend="`callkeeper up` makes one; `callkeeper keys restore` brings one back.")
+            raise KeyMissing(
+                "There is no keyring in the keys folder (CALLKEEPER_KEYS_DIR).",
+                mend="`callkeeper up` makes one, `callkeeper keys restore` brings one back.",
+            )
         if folder.stat().st_mode & 0o022:
             raise KeysUnsafe("The keys folder can be changed by others.", mend="chmod 700 it.")
-        return cls(folder, _read_ring(folder), {p: _read_private(folder, p) for p in SEALED})
+        keys = _keys(_RING, _read(folder / _RING))
+        private = {p: _halves(p, _read(f), keys) if (f := folder / _private_name(p)).exists() else {} for p in SEALED}
+        return cls(folder, keys, private)
+
+    def rotate(self, purpose: Purpose) -> Keyring:
+        """The keyring with a new key in use for ``purpose``; older ones stay live, to find and read what is there.
+
+        Raises NotAllowed for the tombstone key, which never rotates: what has gone would be imported again.
+        """
+        if purpose == "tombstone":
+            raise NotAllowed("The tombstone key never rotates: what has gone would be imported again.")
+        with _locked(self._folder):
+            now = self.load(self._folder)
+            key, half = _new(purpose)
+            private = {p: dict(now._private[p]) for p in SEALED}
+            if half:
+                now._require_private(key.purpose)
+                private[_sealed(purpose)][key.key_id] = half
+            _write_all(self._folder, (*now.keys, key), private)
+        return self.load(self._folder)
+
+    def retire(self, key_id: str) -> Keyring:
+        """The keyring in which that pseudonym key is live no more: no search asks for it. For when no row refers to it."""
+        with _locked(self._folder):
+            now = self.load(self._folder)
+            if key_id not in {k.key_id for k in now.keys if k.purpose == "pseudonym"} - {now.key_id}:
+                raise NotAllowed("Only a pseudonym key that is not in use can retire.", mend="`callkeeper keys list`.")
+            when = datetime.now(UTC)
+            keys = tuple(replace(k, retired_at=when) if k.key_id == key_id else k for k in now.keys)
+            _write(self._folder / _RING, _ring(keys))
+        return self.load(self._folder)
+
+    # --- finding ------------------------------------------------------------------------------------------------------
 
     def pseudonym(self, e164: str) -> bytes:
-        """The number's keyed hash (HMAC-SHA-256, 32 bytes) under the current key, ``key_id``."""
+        """The number's HMAC-SHA-256 (32 bytes) under the key in use, ``key_id`` (requirements, section 5)."""
         return hmac.digest(self._pseudonym, e164.encode(), "sha256")
 
     def pseudonyms(self, e164: str) -> dict[str, bytes]:
-        """The number's keyed hash under every live key, by key id: what a search, a hold or an objection asks for."""
-        text = e164.encode()
+        """The number's HMAC under every live key, by key id: what a search, a hold and an objection ask for."""
+        number = e164.encode()
         live = (k for k in self.keys if k.purpose == "pseudonym" and k.retired_at is None)
-        return {k.key_id: hmac.digest(k.secret, text, "sha256") for k in live}
+        return {k.key_id: hmac.digest(k.secret, number, "sha256") for k in live}
 
     def tombstone(self, vendor: str, identity: str) -> bytes:
-        """The hash (32 bytes) by which a recording is known again after it has gone; its key never rotates."""
+        """The hash (32 bytes) by which a recording is known again when it has gone; its key never rotates."""
         return hmac.digest(self._tombstone, f"{vendor}\0{identity}".encode(), "sha256")
 
+    # --- reading ------------------------------------------------------------------------------------------------------
+
     def sealer(self, purpose: Sealed) -> Sealer:
-        """A sealer for one chunk of values, to the purpose's current public key."""
-        return Sealer(purpose, self._current[purpose])
+        """A sealer for the values of one chunk, to the public key in use for ``purpose``."""
+        return Sealer(self._current[purpose])
 
     def unseal(self, purpose: Sealed, sealed: bytes, bound_to: bytes) -> bytes:
-        """What was sealed. Raises KeyMissing if the private key is not on this machine, Unreadable if it does not open."""
-        key_id = bytes(sealed[1:5]).hex()
-        public = next((k.secret for k in self.keys if k.key_id == key_id and k.purpose == purpose), None)
-        if len(sealed) < _HEADER + 16 or sealed[0] != _VERSION or public is None:
-            raise Unreadable(f"A sealed value is damaged, or was not sealed as a {purpose}.")
-        private = self._private[purpose].get(key_id)
-        if private is None:
-            raise KeyMissing(
-                f"The private key that opens sealed {purpose}s is not on this machine.",
-                mend=f"Run it where {purpose}.private.json is, or restore the escrow.",
-            )
-        header, nonce = bytes(sealed[:37]), bytes(sealed[37:_HEADER])
+        """What was sealed for that purpose and recording. Raises Unreadable, or KeyMissing: no private key here."""
+        sealed = bytes(sealed)
+        header, nonce, ciphertext = sealed[:_HEADER], sealed[_HEADER : _HEADER + _NONCE], sealed[_HEADER + _NONCE :]
+        key = next((k for k in self.keys if k.purpose == purpose and k.key_id == header[1:5].hex()), None)
+        if key is None or header[0] != _VERSION or len(ciphertext) < _TAG:
+            raise Unreadable(f"This is no sealed {purpose} of this keyring.", mend="Was another keyring restored?")
+        self._require_private(purpose, key.key_id)
+        half = X25519PrivateKey.from_private_bytes(self._private[purpose][key.key_id])
         try:
-            shared = X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(header[5:]))
-            return _aead(purpose, shared, header, public).decrypt(nonce, bytes(sealed[_HEADER:]), bound_to)
+            shared = half.exchange(X25519PublicKey.from_public_bytes(header[5:]))
+            return _aead(key, shared, header).decrypt(nonce, ciphertext, bound_to)
         except (InvalidTag, ValueError):
-            raise Unreadable(f"A sealed {purpose} does not open: it is damaged, or belongs to another recording.") from None
+            raise Unreadable(f"A sealed {purpose} is damaged, or belongs to another recording.") from None
+
+    def can_unseal(self, purpose: Sealed) -> bool:
+        """Whether the private key in use for ``purpose`` is on this machine."""
+        return self._current[purpose].key_id in self._private[purpose]
+
+    def _require_private(self, purpose: Purpose, key_id: str | None = None) -> None:
+        if (key_id or self._current[purpose].key_id) not in self._private[_sealed(purpose)]:
+            raise KeyMissing(
+                f"The private key for a sealed {purpose} is not on this machine.",
+                mend=f"Do this where {purpose}.private.json is, or bring it back from the escrow.",
+            )
+
+    # --- escrow -------------------------------------------------------------------------------------------------------
+
+    def escrow(self, passphrase: str) -> bytes:
+        """Every key, as text to keep elsewhere: scrypt (128 MiB, under a second), then ChaCha20-Poly1305 over the files.
+
+        Raises EscrowRefused for a short passphrase, KeyMissing where a private key is absent: half an escrow is none.
+        """
+        if len(passphrase) < PASSPHRASE_CHARACTERS:
+            raise EscrowRefused(f"The passphrase is too short: {PASSPHRASE_CHARACTERS} characters at least.")
+        for key in self.keys:
+            if key.purpose in SEALED:
+                self._require_private(key.purpose, key.key_id)
+        files = {_RING: _ring(self.keys), **{_private_name(p): _private(self._private[p]) for p in SEALED}}
+        salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
+        sealed = _escrow_aead(passphrase, salt).encrypt(nonce, json.dumps(files).encode(), _ESCROW)
+        return _ESCROW + encodebytes(salt + nonce + sealed)
+
+
+def restore_escrow(folder: Path, escrow: bytes, passphrase: str) -> Keyring:
+    """The keyring of the escrow, in a folder that has nothing in it or is not there. Raises EscrowRefused."""
+    if not escrow.startswith(_ESCROW):
+        raise EscrowRefused("This is no escrow of callkeeper's keys.")
+    try:
+        sealed = b64decode(b"".join(escrow[len(_ESCROW) :].split()), validate=True)
+        salt, nonce, ciphertext = sealed[:_SALT], sealed[_SALT : _SALT + _NONCE], sealed[_SALT + _NONCE :]
+        files = json.loads(_escrow_aead(passphrase, salt).decrypt(nonce, ciphertext, _ESCROW))
+    except (InvalidTag, ValueError):
+        raise EscrowRefused("The passphrase is wrong, or the escrow is damaged. Nothing was restored.") from None
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(folder):
+        if any(folder.iterdir()):
+            raise EscrowRefused("The keys folder is not empty. Nothing was restored.", mend="Move what is in it away.")
+        keys = _keys(_RING, files[_RING])
+        _write_all(folder, keys, {p: _halves(p, files[_private_name(p)], keys) for p in SEALED})
+    return Keyring.load(folder)
+
+
+def register(conn: db.Connection, keyring: Keyring) -> tuple[Key, ...]:
+    """Brings the table of keys up to date, without committing; gives the keys whose row is new or newly retired."""
+    from callkeeper import db
+
+    q = db.queries()
+    return tuple(
+        key
+        for key in keyring.keys
+        if q.register_key(
+            conn, key_id=key.key_id, purpose=key.purpose, created_at=key.created_at, retired_at=key.retired_at
+        )
+    )
+
+
+def record_escrow(conn: db.Connection, keyring: Keyring) -> None:
+    """Records, without committing, that an escrow of all these (registered) keys has been written."""
+    from callkeeper import db
+
+    db.queries().record_escrow(conn, key_ids=[key.key_id for key in keyring.keys])
+
+
+def _sealed(purpose: Purpose) -> Sealed:
+    if purpose in ("number", "reference"):
+        return purpose
+    raise NotAllowed(f"The {purpose} key seals nothing.")
 
 
 def _new(purpose: Purpose) -> tuple[Key, bytes | None]:
-    private = None
-    secret = secrets.token_bytes(32)
+    """A key, and the private half of a sealing one."""
+    half, secret = None, secrets.token_bytes(32)
     if purpose in SEALED:
         pair = X25519PrivateKey.generate()
-        private, secret = pair.private_bytes_raw(), pair.public_key().public_bytes_raw()
-    return Key(key_id=secrets.token_hex(4), purpose=purpose, created_at=datetime.now(UTC), secret=secret), private
+        half, secret = pair.private_bytes_raw(), pair.public_key().public_bytes_raw()
+    return Key(key_id=secrets.token_hex(4), purpose=purpose, created_at=datetime.now(UTC), secret=secret), half
+
+
+def _escrow_aead(passphrase: str, salt: bytes) -> ChaCha20Poly1305:
+    # one spelling for what two keyboards type differently: ä, or a and its dots
+    secret = unicodedata.normalize("NFKC", passphrase).encode()
+    return ChaCha20Poly1305(Scrypt(salt=salt, length=32, n=2**17, r=8, p=1).derive(secret))
+
+
+# --- the files' form --------------------------------------------------------------------------------------------------
+
+
+def _private_name(purpose: Sealed) -> str:
+    return f"{purpose}.private.json"
+
+
+def _ring(keys: tuple[Key, ...]) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "keys": [
+            {
+                "key_id": key.key_id,
+                "purpose": key.purpose,
+                "created_at": key.created_at.isoformat(),
+                "retired_at": key.retired_at.isoformat() if key.retired_at else None,
+                "key": b64encode(key.secret).decode(),
+            }
+            for key in keys
+        ],
+    }
+
+
+def _private(halves: Mapping[str, bytes]) -> dict[str, Any]:
+    return {"version": _VERSION, "private": {key_id: b64encode(half).decode() for key_id, half in halves.items()}}
+
+
+@contextlib.contextmanager
+def _damage(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise KeysUnsafe(
+            f"{name} is damaged, or of another version of callkeeper.", mend="Restore the escrow into an empty folder."
+        ) from None
+
+
+def _keys(name: str, document: Any) -> tuple[Key, ...]:
+    with _damage(name):
+        if document["version"] != _VERSION:
+            raise ValueError
+        keys = tuple(
+            Key(
+                key_id=bytes.fromhex(e["key_id"]).hex(),
+                purpose=PURPOSES[PURPOSES.index(e["purpose"])],
+                created_at=datetime.fromisoformat(e["created_at"]),
+                retired_at=datetime.fromisoformat(e["retired_at"]) if e["retired_at"] else None,
+                secret=b64decode(e["key"], validate=True),
+            )
+            for e in document["keys"]
+        )
+        if any(len(k.key_id) != 8 or len(k.secret) != 32 for k in keys) or len({k.key_id for k in keys}) < len(keys):
+            raise ValueError
+        return keys
+
+
+def _halves(purpose: Sealed, document: Any, keys: tuple[Key, ...]) -> dict[str, bytes]:
+    """The private halves of the keys; others, which a rotation killed in the middle left, are of no use."""
+    with _damage(_private_name(purpose)):
+        if document["version"] != _VERSION:
+            raise ValueError
+        public = {k.key_id: k.secret for k in keys if k.purpose == purpose}
+        halves = {i: b64decode(half, validate=True) for i, half in document["private"].items() if i in public}
+        for key_id, half in halves.items():
+            if X25519PrivateKey.from_private_bytes(half).public_key().public_bytes_raw() != public[key_id]:
+                raise ValueError
+        return halves
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o077:
+            raise KeysUnsafe(
+                f"{path.name} can be read or changed by others.", mend="chmod 600 it, and rotate its keys."
+            )
+        with _damage(path.name):
+            return json.load(file)
+
+
+def _write_all(folder: Path, keys: tuple[Key, ...], private: Mapping[Sealed, Mapping[str, bytes]]) -> None:
+    """The private halves first: a key that is in the keyring can be opened, whenever the process dies."""
+    for purpose in SEALED:
+        if private[purpose]:
+            _write(folder / _private_name(purpose), _private(private[purpose]))
+    _write(folder / _RING, _ring(keys))
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """All of the file or nothing of it, on the disk itself; only ever readable by its owner."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(descriptor)
+    beside.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time; the lock goes with the process."""
+    """One writer at a time; a killed one's lock goes with it."""
+    _sync(folder.parent)  # the folder itself may be new
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _write_ring(folder: Path, keys: tuple[Key, ...]) -> None:
-    entries = [
-        {
-            "key_id": k.key_id,
-            "purpose": k.purpose,
-            "created_at": k.created_at.isoformat(),
-            **({"retired_at": k.retired_at.isoformat()} if k.retired_at else {}),
-            "key": b64encode(k.secret).decode(),
-        }
-        for k in keys
-    ]
-    _write(folder / _RING, {"version": _VERSION, "keys": entries})
-
-
-def _write_private(folder: Path, purpose: Sealed, private: dict[str, bytes]) -> None:
-    entries = {key_id: b64encode(secret).decode() for key_id, secret in private.items()}
-    _write(folder / f"{purpose}.private.json", {"version": _VERSION, "private": entries})
-
-
-def _document(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_mode & 0o077:
-            raise KeysUnsafe(f"{path.name} can be read by others.", mend="chmod 600 it, and think about rotating its keys.")
-        try:
-            document: dict[str, Any] = json.load(file)
-            if document["version"] != _VERSION:
-                raise ValueError
-        except (ValueError, KeyError, TypeError):
-            raise KeysUnsafe(f"{path.name} is no key file of this version of callkeeper.", mend="Restore the escrow into an empty folder.") from None
-    return document
-
-
-def _read_ring(folder: Path) -> tuple[Key, ...]:
-    document = _document(folder / _RING)
-    try:
-        return tuple(
-            Key(
-                key_id=e["key_id"],
-                purpose=e["purpose"],
-                created_at=datetime.fromisoformat(e["created_at"]),
-                retired_at=datetime.fromisoformat(e["retired_at"]) if "retired_at" in e else None,
-                secret=b64decode(e["key"], validate=True),
-            )
-            for e in document["keys"]
-        )
-    except (ValueError, KeyError, TypeError):
-        raise KeysUnsafe(f"{_RING} is damaged.", mend="Restore the escrow into an empty folder.") from None
-
-
-def _read_private(folder: Path, purpose: Sealed) -> dict[str, bytes]:
-    path = folder / f"{purpose}.private.json"
-    if not path.exists():
-        return {}
-    document = _document(path)
-    try:
-        return {key_id: b64decode(secret, validate=True) for key_id, secret in document["private"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise KeysUnsafe(f"{path.name} is damaged.", mend="Restore the escrow into an empty folder.") from None
