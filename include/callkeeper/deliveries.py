@@ -81,7 +81,10 @@ class UnfinishedDay:
 
 def add_tally(conn: db.Connection, run: int, vendor: str, counts: Iterable[tuple[str, str, str, int]]) -> None:
     """Adds (controller, outcome, reason, n) to the run's counts, in the caller's transaction."""
-    rows = [c for c in counts if c[3]]
+    sums: Counter[tuple[str, str, str]] = Counter()
+    for controller, outcome, reason, n in counts:
+        sums[(controller, outcome, reason)] += n
+    rows = [(*key, n) for key, n in sums.items() if n]
     if rows:
         controllers, outcomes, reasons, ns = (list(column) for column in zip(*rows, strict=True))
         db.queries().add_tally(conn, run=run, vendor=vendor, controllers=controllers, outcomes=outcomes, reasons=reasons, counts=ns)

@@ -85,6 +85,12 @@ class NotAudio(CallkeeperError):
         self.reason = reason
 
 
+class CheckFailed(CallkeeperError):
+    """A quality check could not be run at all (which is not the same as failing)."""
+
+    retry = True
+
+
 class KeyMissing(CallkeeperError):
     """A key for pseudonyms or sealing is not where the settings say."""
 
