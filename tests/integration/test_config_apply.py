@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from callkeeper import controllers, db
+from callkeeper.commands.config import group
 from callkeeper.controllers import Change, FieldChange, parse_config
+from callkeeper.errors import ConfigurationError
 from callkeeper.trail.events import Actor
+from click.testing import CliRunner
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "config" / "callkeeper.toml").read_text()
 ACTOR = Actor(account="data", rule="test")
@@ -252,6 +255,61 @@ def test_two_that_apply_at_once_make_one_version(app_conn, db_settings):
     assert sorted(changed) == [False, False, False, True]
     assert rows(app_conn, "config_version") == 1
     assert len(events(app_conn)) == told_before + 1
+
+
+@pytest.fixture
+def command(db_settings, tmp_path, monkeypatch):
+    """Runs `callkeeper config …` on a file of its own; whoever signs in is the account that was given."""
+    file = tmp_path / "callkeeper.toml"
+    file.write_text(SHIPPED)
+
+    def run(*arguments: str, edit: tuple[str, str] = ("", "")):
+        file.write_text(file.read_text().replace(*edit, 1))
+        return CliRunner().invoke(group, arguments)
+
+    found = db_settings.model_copy(update={"config_file": file})
+    monkeypatch.setattr("callkeeper.commands.config.settings.load", lambda: found)
+    monkeypatch.setattr("callkeeper.commands.signin.sign_in", lambda app, account, roles: account)
+    return run
+
+
+def test_check_says_that_a_file_is_right_what_stops_the_import_and_every_fault(command):
+    good = command("check")
+    stopped = command("check", edit=('remote_support = ["FI", "EE"]', 'remote_support = ["FI", "IN"]'))
+    broken = command("check", edit=("3125932-2", "3125932-3"))
+
+    assert (good.exit_code, good.output) == (0, "callkeeper.toml is right.\n")
+    assert stopped.exit_code == 1
+    assert "Stops the import: linna has remote support from IN, outside the EU/EEA" in stopped.output
+    assert isinstance(broken.exception, ConfigurationError)
+    assert broken.exception.faults[0].startswith("controllers[0].business_id: ")
+
+
+def test_diff_then_apply_then_nothing_differs(command, app_conn):
+    first = command("diff")
+    applied = command("apply", "--as", "data", "--yes")
+    same = command("diff")
+    notice = command("diff", edit=('valid_to = "until further notice"', "valid_to = 2099-12-31"))
+    again = command("apply", "--as", "officer", "--yes")
+
+    assert (first.exit_code, applied.exit_code, same.exit_code, notice.exit_code, again.exit_code) == (2, 0, 0, 2, 0)
+    assert "+ lines +358102708001 from 2023-09-12" in first.output
+    assert "nothing yet" in first.output
+    assert "is in force" in applied.output
+    assert "Nothing differs" in same.output
+    assert "~ processors linna\n    valid_to: until further notice -> 2099-12-31" in notice.output
+    assert app_conn.execute("select applied_by from config_version order by version").fetchall() == [
+        ("data",),
+        ("officer",),
+    ]
+
+
+def test_apply_asks_first_and_changes_nothing_without_a_yes(command, app_conn):
+    told = command("apply", "--as", "data")
+
+    assert told.exit_code == 1
+    assert "Bring this into force?" in told.output
+    assert rows(app_conn, "config_version") == 0
 
 
 def test_nothing_is_half_written_when_the_event_cannot_be(app_conn, monkeypatch):

@@ -172,6 +172,12 @@ def test_each_role_that_has_a_password_is_tried(app):
     ]
 
 
+def test_a_postgres_that_does_not_flush_is_warned_of(app):
+    warned = [c.what for c in checks(app, "database") if c.verdict is Verdict.warn]
+
+    assert "Postgres runs with fsync off." in warned  # the tests' server does, to be fast
+
+
 def test_a_missing_password_of_the_tasks_role_is_a_failure(app):
     assert "CALLKEEPER_DB_APP_PASSWORD" in checks(having(app, db_app_password=SecretStr("")), "database")[1].mend
 

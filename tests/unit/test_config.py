@@ -236,6 +236,14 @@ from = 2026-04-01
     assert config.controller_of("+358207009999", date(2026, 4, 1)) is None
 
 
+def test_the_last_day_of_a_line_is_still_its_own():
+    entry = '[[lines]]\nnumber = "0207001234"\ncontroller = "phm-group-services"\nfrom = 2026-03-31\n[[processors]]'
+
+    assert faults_of(changed("[[processors]]", entry)) == (
+        'lines[2]: is designated twice on 2026-03-31: to "punavaara" by lines[1] already (line 34)',
+    )
+
+
 def test_terms_and_policy_have_the_defaults_of_the_notice():
     config = parse_config(GOOD)
 
