@@ -187,11 +187,9 @@ def test_a_line_that_changes_hands_keeps_whose_it_was_before(app_conn, applied):
 
 
 def test_a_line_ended_and_given_on_in_one_step_overlaps_nowhere(app_conn, applied):
-    new = edited((
-        'number = "020 700 1234"\ncontroller = "punavaara"\nfrom = 2023-09-12\n',
-        'number = "020 700 1234"\ncontroller = "punavaara"\nfrom = 2023-09-12\nto = 2026-03-31\n'
-        '[[lines]]\nnumber = "020 700 1234"\ncontroller = "phm-group-services"\nfrom = 2026-04-01\n',
-    ))  # fmt: skip
+    here = 'number = "020 700 1234"\ncontroller = "punavaara"\nfrom = 2023-09-12\n'
+    there = '[[lines]]\nnumber = "020 700 1234"\ncontroller = "phm-group-services"\nfrom = 2026-04-01\n'
+    new = edited((here, f"{here}to = 2026-03-31\n{there}"))
 
     controllers.apply(app_conn, new, ACTOR)
 

@@ -80,14 +80,10 @@ def examine(app: App, areas: Collection[str] = ()) -> Iterator[Check]:
             yield from look(app)
         except CallkeeperError as wrong:
             yield _fail(area, wrong.what, wrong.mend)
-        except (
-            Exception
-        ) as wrong:  # one look must not end the others; what the error says may be anything, so it stays out
-            yield _fail(
-                area,
-                f"It could not be looked at ({type(wrong).__name__}).",
-                "This is a fault of callkeeper: report it.",
-            )
+        except Exception as wrong:
+            # One look must not end the others; what the error says may be anything, so only its kind is told.
+            what = f"It could not be looked at ({type(wrong).__name__})."
+            yield _fail(area, what, "This is a fault of callkeeper: report it.")
 
 
 def _ok(area: str, what: str) -> Check:
