@@ -1,0 +1,1 @@
+"""The embedded stack: Postgres, an S3 server, a mail catcher and Airflow on one machine, without root or containers."""
