@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
-from callkeeper import controllers, db, wiring
+from callkeeper import controllers, db, pseudonyms, wiring
 from callkeeper.commands.doctor import Check, Verdict, doctor, examine, skew_between
 from callkeeper.embedded.ports import free_ports
 from callkeeper.trail.events import Actor
@@ -44,10 +44,9 @@ def app(db_settings, config_file, owner_conn) -> wiring.App:
     own_store = "http://127.0.0.1:1"  # an own server, not AWS; nobody is there
     app = wiring.build(db_settings.model_copy(update={"config_file": config_file, "store_endpoint": own_store}))
     owner_conn.execute("truncate config_version, key cascade")
-    for key in app.keyring.keys:
-        owner_conn.execute("insert into key (key_id, purpose) values (%s, %s)", (key.key_id, key.purpose))
     owner_conn.commit()
     with app.connect() as conn:
+        pseudonyms.register(conn, app.keyring)
         controllers.apply(conn, app.config, Actor(account="data"))
     return app
 
@@ -288,10 +287,10 @@ def test_missing_keys_are_told_with_what_to_do(app, tmp_path):
     assert all("escrow" in c.mend or "keys restore" in c.mend for c in found)
 
 
-def test_escrow_is_warned_of_until_every_key_is_in_one(app, owner_conn):
+def test_escrow_is_warned_of_until_every_key_is_in_one(app, app_conn):
     before = [c.verdict for c in checks(app, "escrow")]
-    owner_conn.execute("update key set escrowed_at = now()")
-    owner_conn.commit()
+    pseudonyms.record_escrow(app_conn, app.keyring)
+    app_conn.commit()
 
     assert before == [Verdict.warn]
     assert [c.verdict for c in checks(app, "escrow")] == [Verdict.ok]

@@ -223,7 +223,7 @@ def _keys(app: App) -> Iterator[Check]:
     yield from _private("keys", app.settings.keys_dir)
     live = {key.key_id: key.purpose for key in app.keyring.keys if key.retired_at is None}
     with app.connect() as conn:
-        registered = {row.key_id for row in db.queries().doctor_keys(conn)}
+        registered = {row.key_id for row in db.queries().registered_keys(conn) if row.retired_at is None}
     if only_here := sorted(live.keys() - registered):
         what = f"{len(only_here)} keys on this machine are not registered in the catalogue: {_some(only_here)}."
         yield _fail("keys", what, "Run `make up`, which registers them.")
@@ -236,7 +236,7 @@ def _keys(app: App) -> Iterator[Check]:
 
 def _escrow(app: App) -> Iterator[Check]:
     with app.connect() as conn:
-        keys = list(db.queries().doctor_keys(conn))
+        keys = [row for row in db.queries().registered_keys(conn) if row.retired_at is None]
     missing = sum(row.escrowed_at is None for row in keys)
     if keys and not missing:
         yield _ok("escrow", f"All {len(keys)} keys are in a recorded escrow.")

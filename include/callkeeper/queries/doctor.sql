@@ -30,7 +30,3 @@ select p.relid::text as name
 from pg_partition_tree('event') p
 where p.isleaf and (
     select count(*) from pg_trigger g where g.tgrelid = p.relid and g.tgname in ('no_change', 'no_truncate') and g.tgenabled = 'A') < 2;
-
--- name: doctor_keys
--- The keys that are registered and not retired.
-select key_id, purpose, escrowed_at from key where retired_at is null order by purpose, created_at;
