@@ -3,8 +3,8 @@
 Files, JSON, mode 0600 in a folder that only its owner changes (docs/adr/0114):
 
 ``keyring.json``
-    ``{"version": 1, "keys": [{"key_id", "purpose", "created_at", "retired_at", "key"}, ...]}``, oldest first. ``key`` is
-    base64: an HMAC key (pseudonym, tombstone), or an X25519 public key (number, reference).
+    ``{"version": 1, "keys": [{"key_id", "purpose", "created_at", "retired_at", "key"}, ...]}``, the oldest first.
+    ``key`` is base64: an HMAC key (pseudonym, tombstone), or an X25519 public key (number, reference).
 ``number.private.json``, ``reference.private.json``
     ``{"version": 1, "private": {key_id: base64, ...}}``. Absent where nothing may be read.
 
@@ -50,6 +50,7 @@ PASSPHRASE_CHARACTERS = 12
 
 _VERSION = 1
 _RING = "keyring.json"
+_BEGUN = ".begun"  # a keyring is being made: private keys without a keyring are its leftovers, not a lost one's
 _HEADER = 1 + 4 + 32
 _NONCE = 12
 _TAG = 16
@@ -71,7 +72,7 @@ class EscrowRefused(CallkeeperError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """One key; ``secret`` is its HMAC key or its public half (32 bytes). ``created_at`` and ``retired_at`` are aware."""
+    """One key. ``secret``: its HMAC key, or its public half (32 bytes). ``created_at`` and ``retired_at`` are aware."""
 
     key_id: str
     purpose: Purpose
@@ -133,10 +134,18 @@ class Keyring:
         """The folder's keyring, made if there is none. Killed in the middle, it leaves none or a whole one."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(folder):
+            begun = folder / _BEGUN
             if not (folder / _RING).exists():
+                if not begun.exists() and any((folder / _private_name(p)).exists() for p in SEALED):
+                    raise KeysUnsafe(
+                        "The keys folder has private keys but no keyring: a new one would overwrite them.",
+                        mend="Bring keyring.json back, or restore the escrow into an empty folder.",
+                    )
+                begun.touch(mode=0o600)
                 made = [_new(purpose) for purpose in PURPOSES]
                 private = {p: {key.key_id: half for key, half in made if key.purpose == p and half} for p in SEALED}
                 _write_all(folder, tuple(key for key, _ in made), private)
+            begun.unlink(missing_ok=True)
         return cls.load(folder)
 
     @classmethod
@@ -164,14 +173,14 @@ class Keyring:
             now = self.load(self._folder)
             key, half = _new(purpose)
             private = {p: dict(now._private[p]) for p in SEALED}
-            if half:
-                now._require_private(key.purpose)
-                private[_sealed(purpose)][key.key_id] = half
+            if half and purpose in SEALED:
+                now._require_private(now._current[purpose])
+                private[purpose][key.key_id] = half
             _write_all(self._folder, (*now.keys, key), private)
         return self.load(self._folder)
 
     def retire(self, key_id: str) -> Keyring:
-        """The keyring in which that pseudonym key is live no more: no search asks for it. For when no row refers to it."""
+        """The keyring in which no search asks for that pseudonym key any more: for when no row refers to it."""
         with _locked(self._folder):
             now = self.load(self._folder)
             if key_id not in {k.key_id for k in now.keys if k.purpose == "pseudonym"} - {now.key_id}:
@@ -210,7 +219,7 @@ class Keyring:
         key = next((k for k in self.keys if k.purpose == purpose and k.key_id == header[1:5].hex()), None)
         if key is None or header[0] != _VERSION or len(ciphertext) < _TAG:
             raise Unreadable(f"This is no sealed {purpose} of this keyring.", mend="Was another keyring restored?")
-        self._require_private(purpose, key.key_id)
+        self._require_private(key)
         half = X25519PrivateKey.from_private_bytes(self._private[purpose][key.key_id])
         try:
             shared = half.exchange(X25519PublicKey.from_public_bytes(header[5:]))
@@ -218,21 +227,21 @@ class Keyring:
         except (InvalidTag, ValueError):
             raise Unreadable(f"A sealed {purpose} is damaged, or belongs to another recording.") from None
 
-    def can_unseal(self, purpose: Sealed) -> bool:
-        """Whether the private key in use for ``purpose`` is on this machine."""
-        return self._current[purpose].key_id in self._private[purpose]
+    def has_private(self, key: Key) -> bool:
+        """Whether the private half of that sealing key is on this machine."""
+        return key.purpose in SEALED and key.key_id in self._private[key.purpose]
 
-    def _require_private(self, purpose: Purpose, key_id: str | None = None) -> None:
-        if (key_id or self._current[purpose].key_id) not in self._private[_sealed(purpose)]:
+    def _require_private(self, key: Key) -> None:
+        if not self.has_private(key):
             raise KeyMissing(
-                f"The private key for a sealed {purpose} is not on this machine.",
-                mend=f"Do this where {purpose}.private.json is, or bring it back from the escrow.",
+                f"The private key for a sealed {key.purpose} is not on this machine.",
+                mend=f"Do this where {key.purpose}.private.json is, or bring it back from the escrow.",
             )
 
     # --- escrow -------------------------------------------------------------------------------------------------------
 
     def escrow(self, passphrase: str) -> bytes:
-        """Every key, as text to keep elsewhere: scrypt (128 MiB, under a second), then ChaCha20-Poly1305 over the files.
+        """Every key, as text to keep elsewhere: scrypt (128 MiB, a second), then ChaCha20-Poly1305 over the files.
 
         Raises EscrowRefused for a short passphrase, KeyMissing where a private key is absent: half an escrow is none.
         """
@@ -240,7 +249,7 @@ class Keyring:
             raise EscrowRefused(f"The passphrase is too short: {PASSPHRASE_CHARACTERS} characters at least.")
         for key in self.keys:
             if key.purpose in SEALED:
-                self._require_private(key.purpose, key.key_id)
+                self._require_private(key)
         files = {_RING: _ring(self.keys), **{_private_name(p): _private(self._private[p]) for p in SEALED}}
         salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
         sealed = _escrow_aead(passphrase, salt).encrypt(nonce, json.dumps(files).encode(), _ESCROW)
@@ -285,12 +294,6 @@ def record_escrow(conn: db.Connection, keyring: Keyring) -> None:
     from callkeeper import db
 
     db.queries().record_escrow(conn, key_ids=[key.key_id for key in keyring.keys])
-
-
-def _sealed(purpose: Purpose) -> Sealed:
-    if purpose in ("number", "reference"):
-        return purpose
-    raise NotAllowed(f"The {purpose} key seals nothing.")
 
 
 def _new(purpose: Purpose) -> tuple[Key, bytes | None]:
