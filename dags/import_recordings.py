@@ -35,6 +35,7 @@ from callkeeper import settings
 from callkeeper.clock import HELSINKI
 
 SETTINGS = settings.load()
+# Without a first day there is nothing to catch up on.
 FIRST_DAY = SETTINGS.import_first_day or date(2026, 1, 1)
 CATALOGUE = Asset(name="callkeeper_catalogue", uri="callkeeper://catalogue/recordings")
 
@@ -132,7 +133,7 @@ def balance() -> dict[str, int]:
     tags=["callkeeper", "nightly", "import"],
     schedule=CronDataIntervalTimetable("15 2 * * *", timezone="Europe/Helsinki"),
     start_date=datetime.combine(FIRST_DAY, time(2, 15), tzinfo=HELSINKI),
-    catchup=True,
+    catchup=SETTINGS.import_first_day is not None,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
     params={
@@ -146,7 +147,8 @@ def balance() -> dict[str, int]:
         "on_failure_callback": tell_failure,
     },
     access_control={
-        "callkeeper_data_team": {"DAGs": {"can_read", "can_edit"}, "DAG Runs": {"can_create", "can_read", "can_edit"}},
+        "callkeeper_data_team": {"DAGs": {"can_read", "can_edit"}},
+        "callkeeper_notes": {"DAGs": {"can_read", "can_edit"}},
         "callkeeper_officer": {"DAGs": {"can_read"}},
         "callkeeper_approver": {"DAGs": {"can_read"}},
         "callkeeper_auditor": {"DAGs": {"can_read"}},

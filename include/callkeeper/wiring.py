@@ -56,7 +56,7 @@ class App:
 
     def vendor(self, name: str) -> Vendor:
         """The configured vendor of that name. Raises ConfigurationError if there is none."""
-        entry = self.config.vendor(name)
+        entry = self.config.vendor(name).at(self.settings.home)
         options = self.settings.vendor_options(name)
         if entry.kind == "drop":
             from callkeeper.vendors.drop import Drop
@@ -66,8 +66,8 @@ class App:
 
         return Asterisk(
             name,
-            cdr=entry.cdr,
-            recordings=entry.recordings,
+            cdr=f"{entry.location}/{entry.cdr}",
+            recordings=f"{entry.location}/{entry.recordings}",
             options=options,
             cdr_timezone=entry.cdr_timezone,
             name_timezone=entry.name_timezone,

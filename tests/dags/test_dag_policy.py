@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+FIRST_DAY = "2026-06-01"
 FILES = sorted((PROJECT / "dags").glob("*.py"))
 
 
 @pytest.fixture(scope="session")
 def dags(tmp_path_factory: pytest.TempPathFactory):
-    import os
-
     os.environ["AIRFLOW_HOME"] = str(tmp_path_factory.mktemp("airflow"))
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+    os.environ["CALLKEEPER_IMPORT_FIRST_DAY"] = FIRST_DAY
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(str(PROJECT / "dags"), include_examples=False)
@@ -77,5 +79,7 @@ def test_a_dag_file_imports_nothing_heavy_when_it_is_parsed(file: Path):
     assert top <= {"__future__", "datetime", "airflow.sdk", "callkeeper", "callkeeper.clock"}, "imports belong inside the tasks"
 
 
-def test_catchup_is_on_for_import_so_that_no_day_is_skipped(dags):
-    assert dags["import_recordings"].catchup is True
+def test_import_catches_up_from_its_first_day_so_that_no_day_is_skipped(dags):
+    dag = dags["import_recordings"]
+    assert dag.catchup is True
+    assert dag.start_date.astimezone(ZoneInfo("Europe/Helsinki")).isoformat() == f"{FIRST_DAY}T02:15:00+03:00"
