@@ -55,7 +55,11 @@ def database(postgres: Postgres) -> Iterator[str]:
     """The name of a freshly migrated, empty callkeeper database of this test module's own."""
     name = f"callkeeper_test_{next(_number)}"
     with postgres.connect() as superuser:
-        superuser.execute(sql.SQL("create database {} template {} owner callkeeper_owner strategy file_copy").format(*map(sql.Identifier, (name, _TEMPLATE))))
+        superuser.execute(
+            sql.SQL("create database {} template {} owner callkeeper_owner strategy file_copy").format(
+                *map(sql.Identifier, (name, _TEMPLATE))
+            )
+        )
         # A copy has the tables but not the rights on the database itself.
         db.ensure_roles(superuser, _PASSWORDS, name)
     yield name
@@ -78,7 +82,9 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 
 @pytest.fixture(scope="module")
-def settings(postgres: Postgres, database: str, seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(
+    postgres: Postgres, database: str, seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     """Settings of this module's database, the store (as the importer) and a keyring of its own."""
     home = tmp_path_factory.mktemp("home")
     access_key, secret_key = seaweed.credentials("importer")

@@ -88,12 +88,17 @@ def test_a_pid_file_whose_pid_went_to_another_program_does_not_stop_postgres(dur
 
 def test_postgres_18_writes_through_asks_for_a_password_and_logs_no_values(durable_postgres: Postgres) -> None:
     with durable_postgres.connect() as conn:
-        settings = {name: conn.execute("select current_setting(%s)", (name,)).fetchone()[0] for name in ("fsync", "data_checksums", "synchronous_commit")}  # type: ignore[index]
+        settings = {
+            name: conn.execute("select current_setting(%s)", (name,)).fetchone()[0]
+            for name in ("fsync", "data_checksums", "synchronous_commit")
+        }  # type: ignore[index]
         version = conn.info.server_version
         with pytest.raises(psycopg.errors.InvalidTextRepresentation):
             conn.execute("select 'canary-4711'::int")
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(host="127.0.0.1", port=durable_postgres.port, user="postgres", password="wrong", dbname="postgres")
+        psycopg.connect(
+            host="127.0.0.1", port=durable_postgres.port, user="postgres", password="wrong", dbname="postgres"
+        )
 
     assert settings == {"fsync": "on", "data_checksums": "on", "synchronous_commit": "on"}
     assert version // 10_000 == 18
@@ -138,7 +143,9 @@ def test_the_bucket_has_versions_and_object_lock_and_no_default_rule(seaweed: Se
     importer = seaweed.client("importer")
 
     assert importer.get_bucket_versioning(Bucket=RECORDINGS)["Status"] == "Enabled"
-    assert importer.get_object_lock_configuration(Bucket=RECORDINGS)["ObjectLockConfiguration"] == {"ObjectLockEnabled": "Enabled"}
+    assert importer.get_object_lock_configuration(Bucket=RECORDINGS)["ObjectLockConfiguration"] == {
+        "ObjectLockEnabled": "Enabled"
+    }
 
 
 def test_an_object_is_written_once(seaweed: SeaweedFS) -> None:
@@ -154,7 +161,9 @@ def test_a_held_version_cannot_be_deleted_by_anybody_and_the_destroyer_cannot_li
     put = importer.put_object(Bucket=RECORDINGS, Key="rec/held", Body=b"x", ObjectLockLegalHoldStatus="ON")
     version = {"Bucket": RECORDINGS, "Key": "rec/held", "VersionId": put["VersionId"]}
 
-    assert {refusal(seaweed.client(name).delete_object, **version) for name in ("admin", "importer", "destroyer", "holder")} == {403}
+    assert {
+        refusal(seaweed.client(name).delete_object, **version) for name in ("admin", "importer", "destroyer", "holder")
+    } == {403}
     assert refusal(destroyer.put_object_legal_hold, **version, LegalHold={"Status": "OFF"}) == 403
 
     holder.put_object_legal_hold(**version, LegalHold={"Status": "OFF"})
@@ -186,7 +195,9 @@ def test_what_is_secret_is_readable_by_its_owner_only(seaweed: SeaweedFS, durabl
 
     assert len(secret) >= 9
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (seaweed.secrets.folder, seaweed.folder, durable_postgres.folder)} == {0o700}
+    assert {
+        stat.S_IMODE(path.stat().st_mode) for path in (seaweed.secrets.folder, seaweed.folder, durable_postgres.folder)
+    } == {0o700}
 
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:

@@ -46,6 +46,3 @@ def stack() -> None:
         click.echo(f"  {program.name:<22} {program.state.lower():<9} {since}")
     if not all(program.is_running for program in programs):
         raise SystemExit(1)
-
-
-commands = [up, down, stack]

@@ -64,7 +64,20 @@ _LOOK: list[_Permission] = [
     *_may("Assets", "read"),
     *_may("Jobs", "read"),
     *_may("HITL Detail", "read"),
-    *(("menu_access", menu) for menu in ("Browse", "DAGs", "DAG Runs", "Task Instances", "Assets", "Jobs", "HITL Detail", "Docs", "Documentation")),
+    *(
+        ("menu_access", menu)
+        for menu in (
+            "Browse",
+            "DAGs",
+            "DAG Runs",
+            "Task Instances",
+            "Assets",
+            "Jobs",
+            "HITL Detail",
+            "Docs",
+            "Documentation",
+        )
+    ),
 ]
 # No role of ours has a right to all DAGs: each DAG names those it admits (access_control).
 ROLES: Mapping[str, list[_Permission]] = {

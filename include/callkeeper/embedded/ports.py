@@ -29,7 +29,7 @@ def is_free(port: int) -> bool:
 def free_ports(names: Sequence[str]) -> dict[str, int]:
     """One free port a name."""
     ports: list[int] = []
-    for port in random.sample(_RANGE, len(_RANGE)):  # noqa: S311  # no secret: two stacks should not try the same ports
+    for port in random.sample(_RANGE, len(_RANGE)):
         if len(ports) == len(names):
             break
         if is_free(port):

@@ -140,7 +140,7 @@ class Postgres(Server):
         finally:
             password.unlink()
         if done.returncode != 0:
-            print(done.stderr, file=sys.stderr)
+            sys.stderr.write(done.stderr)
             raise SetupFailed("The database could not be made.", mend="What initdb said is above.")
         attempt.rename(self.folder)
 

@@ -12,7 +12,9 @@ def write_private(path: Path, text: str, *, errors: str = "strict") -> None:
     """Writes the whole file or nothing of it, mode 0600, on disk when this returns."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors=errors, newline="") as file:
+    with os.fdopen(
+        os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors=errors, newline=""
+    ) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

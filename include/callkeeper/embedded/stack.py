@@ -77,7 +77,9 @@ class Stack:
 
     @cached_property
     def supervisor(self) -> Supervisor:
-        return Supervisor(self.data, self.home, self.ports["supervisor"], self.secrets.get("supervisor_password"), PROGRAMS)
+        return Supervisor(
+            self.data, self.home, self.ports["supervisor"], self.secrets.get("supervisor_password"), PROGRAMS
+        )
 
     @property
     def url(self) -> str:
@@ -93,7 +95,9 @@ class Stack:
     def logins(self) -> list[Login]:
         """Airflow's accounts for people."""
         return [
-            Login(account=account.name, password=self.secrets.get(f"airflow_{account.name}_password"), title=account.title)
+            Login(
+                account=account.name, password=self.secrets.get(f"airflow_{account.name}_password"), title=account.title
+            )
             for account in airflow.ACCOUNTS
             if account.name != airflow.NOTES_ACCOUNT
         ]
@@ -161,7 +165,9 @@ class Stack:
             raise SetupFailed("Airflow's database could not be prepared.", mend=f"See {log}.")
         with self.postgres.connect() as superuser:
             # In the database itself, so that it can't be said of another one.
-            superuser.execute(sql.SQL("comment on database {} is {}").format(sql.Identifier(airflow.DATABASE), sql.Literal(version)))
+            superuser.execute(
+                sql.SQL("comment on database {} is {}").format(sql.Identifier(airflow.DATABASE), sql.Literal(version))
+            )
         return True
 
     def health(self) -> dict[str, str]:
@@ -171,7 +177,10 @@ class Stack:
                 found = json.load(answer)
         except (OSError, ValueError):
             return {}
-        return {name: str((found.get(name) or {}).get("status")) for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
+        return {
+            name: str((found.get(name) or {}).get("status"))
+            for name in ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        }
 
     def is_healthy(self) -> bool:
         """Whether all four of Airflow's programs run and say that they are well."""
@@ -187,7 +196,9 @@ class Stack:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    raise SetupFailed("Another `callkeeper up` or `down` is at work on this stack.", mend="Wait until it is done.") from None
+                    raise SetupFailed(
+                        "Another `callkeeper up` or `down` is at work on this stack.", mend="Wait until it is done."
+                    ) from None
                 yield
         finally:
             os.umask(before)
@@ -272,9 +283,15 @@ def _ensure_airflow_database(superuser: psycopg.Connection[object], password: st
     role, database = sql.Identifier(airflow.ROLE), sql.Identifier(airflow.DATABASE)
     exists = superuser.execute("select 1 from pg_roles where rolname = %s", (airflow.ROLE,)).fetchone()
     verb = sql.SQL("alter" if exists else "create")
-    superuser.execute(sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole password {}").format(verb, role, sql.Literal(password)))
+    superuser.execute(
+        sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole password {}").format(
+            verb, role, sql.Literal(password)
+        )
+    )
     if not superuser.execute("select 1 from pg_database where datname = %s", (airflow.DATABASE,)).fetchone():
-        superuser.execute(sql.SQL("create database {} owner {} encoding 'UTF8' template template0").format(database, role))
+        superuser.execute(
+            sql.SQL("create database {} owner {} encoding 'UTF8' template template0").format(database, role)
+        )
         superuser.execute(sql.SQL("revoke all on database {} from public").format(database))
 
 
@@ -297,6 +314,8 @@ def _wait_healthy(stack: Stack, seconds: float = 240) -> None:
     while not stack.is_healthy():
         dead = [program.name for program in stack.supervisor.programs() if program.state == "FATAL"]
         if dead or time.monotonic() > end:
-            what = f"{', '.join(dead)} does not stay up" if dead else f"Airflow is not healthy after {seconds:.0f} seconds"
+            what = (
+                f"{', '.join(dead)} does not stay up" if dead else f"Airflow is not healthy after {seconds:.0f} seconds"
+            )
             raise SetupFailed(f"{what}.", mend=f"See the logs in {stack.data}.")
         time.sleep(0.5)

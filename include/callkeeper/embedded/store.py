@@ -192,7 +192,10 @@ def _policy(actions: tuple[str, ...]) -> dict[str, Any]:
     def allow(names: tuple[str, ...], resource: str) -> dict[str, Any]:
         return {"Effect": "Allow", "Action": [f"s3:{name}" for name in names], "Resource": [f"arn:aws:s3:::{resource}"]}
 
-    return {"Version": "2012-10-17", "Statement": [allow(_LOOK_AT_BUCKET, RECORDINGS), allow(actions, f"{RECORDINGS}/*")]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [allow(_LOOK_AT_BUCKET, RECORDINGS), allow(actions, f"{RECORDINGS}/*")],
+    }
 
 
 def _weed() -> Path:

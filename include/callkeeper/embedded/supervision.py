@@ -109,7 +109,11 @@ class Supervisor:
             if program.name in wanted and program.state not in _STOPPED:
                 with contextlib.suppress(xmlrpc.client.Fault):  # it ended by itself just now
                     self._call("stopProcess", program.name, False)
-        self._wait(lambda: all(p.state in _STOPPED for p in self.programs() if p.name in wanted), seconds, "Some programs do not stop.")
+        self._wait(
+            lambda: all(p.state in _STOPPED for p in self.programs() if p.name in wanted),
+            seconds,
+            "Some programs do not stop.",
+        )
 
     def shut_down(self) -> None:
         """Ends supervisord, which must have nothing left to run."""
@@ -147,7 +151,9 @@ class Supervisor:
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
         ]
         for name in self.names:
-            command = shlex.join([sys.executable, "-W", "ignore", "-m", "callkeeper.embedded.service", str(self.home), name])
+            command = shlex.join(
+                [sys.executable, "-W", "ignore", "-m", "callkeeper.embedded.service", str(self.home), name]
+            )
             group = "true" if name.startswith("airflow") else "false"
             sections += [
                 f"[program:{name}]",
@@ -173,7 +179,11 @@ class Supervisor:
 
     def end_orphans(self) -> None:
         """Ends what ran under a supervisor that was killed: the processes which carry our home's mark, and no others."""
-        orphans = [process for process in psutil.process_iter() if _mark(process) == str(self.home) and process.pid != os.getpid()]
+        orphans = [
+            process
+            for process in psutil.process_iter()
+            if _mark(process) == str(self.home) and process.pid != os.getpid()
+        ]
         ours = {process.pid for process in orphans}
         for process in orphans:
             with contextlib.suppress(psutil.Error):
@@ -196,6 +206,7 @@ class Supervisor:
 
 def _mark(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get(MARK)
+        mark: str | None = process.environ().get(MARK)
+        return mark
     except (psutil.Error, OSError):
         return None

@@ -1,0 +1,84 @@
+# The one front door. `make` lists what there is; every target may be run again at any time.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status test test-faults lint bench lock
+# One recipe, one shell: a failing line ends it.
+.ONESHELL:
+.SHELLFLAGS := -euc
+MAKEFLAGS += --no-print-directory
+
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+# The environment's scripts know its path, so a folder that was moved gets a new one.
+STAMP := .venv/.complete
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv from the lock, with the callkeeper command in it
+	@say() { printf '%s\n' "$$*" >&2; }
+	wanted="$$(cat requirements.txt pyproject.toml Makefile | cksum) $$PWD"
+	if [ -x $(BIN)/python ] && [ "$$(cat $(STAMP) 2>/dev/null)" = "$$wanted" ]; then exit 0; fi
+	python=
+	for candidate in "$${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+		if command -v "$$candidate" >/dev/null 2>&1 && "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; then
+			python="$$candidate"; break
+		fi
+	done
+	if [ -z "$$python" ]; then
+		say "callkeeper needs Python 3.11 to 3.14, and finds none. Install it (Debian, Ubuntu: apt install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3"
+		exit 1
+	fi
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then
+		say "$$python has no venv module. Install it (Debian, Ubuntu: apt install python3-venv)."
+		exit 1
+	fi
+	if ! command -v git >/dev/null 2>&1; then say "git is missing. Install it (Debian, Ubuntu: apt install git)."; exit 1; fi
+	say "Making .venv with $$("$$python" -V) ..."
+	rm -f $(STAMP)
+	if ! [ -x $(BIN)/python ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1 || [ "$$(cat .venv/.path 2>/dev/null)" != "$$PWD" ]; then
+		"$$python" -m venv --clear .venv
+		printf '%s' "$$PWD" > .venv/.path
+	fi
+	if ! mkdir -p "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:-/nonexistent}/.cache}/uv}" 2>/dev/null; then export UV_CACHE_DIR="$$PWD/.venv/.uv-cache"; fi
+	# Copies, not links: links fail with a warning where the cache is on another disk.
+	export VIRTUAL_ENV="$$PWD/.venv" UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1
+	$(BIN)/python -m pip install --quiet --no-input uv==$(UV_VERSION)
+	# sync removes what is not in the lock, so uv itself stands beside it.
+	mkdir -p .venv/uv && cp $(BIN)/uv .venv/uv/uv
+	.venv/uv/uv pip sync --quiet requirements.txt
+	.venv/uv/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/callkeeper --version >/dev/null
+	printf '%s' "$$wanted" > $(STAMP)
+	say "Ready: $(BIN)/callkeeper"
+
+demo: setup ## start everything, import ten days of a made-up vendor and a real PBX, and show the balance
+	@$(BIN)/callkeeper demo
+
+up: setup ## start Postgres, the object store and Airflow on this machine
+	@$(BIN)/callkeeper up
+
+down: setup ## stop what `make up` started; data stay
+	@$(BIN)/callkeeper down
+
+status: setup ## the last imports' balance, unfinished days, quarantine
+	@$(BIN)/callkeeper status
+
+test: setup ## unit, integration, DAG and acceptance tests
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/dags tests/acceptance
+
+test-faults: setup ## crash, race and replay tests
+	@$(BIN)/python -m pytest tests/faults
+
+lint: setup ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## measure import against the bare database and the bare copy
+	@$(BIN)/python tests/bench/run.py
+
+lock: setup ## compile requirements.in into requirements.txt, every transitive version
+	@.venv/uv/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
