@@ -43,11 +43,9 @@ setup: ## make .venv from the lock, with the callkeeper command in it
 	if ! mkdir -p "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:-/nonexistent}/.cache}/uv}" 2>/dev/null; then export UV_CACHE_DIR="$$PWD/.venv/.uv-cache"; fi
 	# Copies, not links: links fail with a warning where the cache is on another disk.
 	export VIRTUAL_ENV="$$PWD/.venv" UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1
-	$(BIN)/python -m pip install --quiet --no-input uv==$(UV_VERSION)
-	# sync removes what is not in the lock, so uv itself stands beside it.
-	mkdir -p .venv/uv && cp $(BIN)/uv .venv/uv/uv
-	.venv/uv/uv pip sync --quiet requirements.txt
-	.venv/uv/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install -qq --no-input uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet requirements.txt
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/callkeeper --version >/dev/null
 	printf '%s' "$$wanted" > $(STAMP)
 	say "Ready: $(BIN)/callkeeper"
@@ -80,5 +78,5 @@ bench: setup ## measure import against the bare database and the bare copy
 	@$(BIN)/python tests/bench/run.py
 
 lock: setup ## compile requirements.in into requirements.txt, every transitive version
-	@.venv/uv/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-emit-index-url --no-emit-find-links \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
