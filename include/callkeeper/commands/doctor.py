@@ -73,13 +73,17 @@ def doctor(areas: tuple[str, ...], as_json: bool) -> None:
 
 def examine(app: App, areas: Collection[str] = ()) -> Iterator[Check]:
     """What was found in the areas (none named: in all), one after the other; changes nothing, and raises nothing."""
+    told: dict[str, str] = {}
     for area, look in _LOOKS.items():
         if areas and area not in areas:
             continue
         try:
             yield from look(app)
         except CallkeeperError as wrong:
-            yield _fail(area, wrong.what, wrong.mend)
+            if (first := told.setdefault(wrong.what, area)) == area:
+                yield _fail(area, wrong.what, wrong.mend)
+            else:
+                yield _fail(area, f"Not looked at, for the reason told at {first}.", "")
         except Exception as wrong:
             # One look must not end the others; what the error says may be anything, so only its kind is told.
             what = f"It could not be looked at ({type(wrong).__name__})."
@@ -137,20 +141,22 @@ def _regions(app: App) -> Iterator[Check]:
 
 def _database(app: App) -> Iterator[Check]:
     for role in get_args(DatabaseRole):
-        if not getattr(app.settings, f"db_{role}_password").get_secret_value():
-            if role == "app":
-                yield _fail("database", "There is no password for callkeeper_app.", "Set CALLKEEPER_DB_APP_PASSWORD.")
-            continue
+        if role == "app" or not getattr(app.settings, f"db_{role}_password").get_secret_value():
+            continue  # only who has a password needs to get in
         try:
             with app.connect(role) as conn:
                 db.now(conn)
             yield _ok("database", f"callkeeper_{role} can connect.")
         except CallkeeperError as wrong:
             yield _fail("database", f"callkeeper_{role}: {wrong.what}", wrong.mend)
+    if not app.settings.db_app_password.get_secret_value():
+        yield _fail("database", "There is no password for callkeeper_app.", "Set CALLKEEPER_DB_APP_PASSWORD.")
     with app.connect() as conn:
-        for row in db.queries().doctor_durability(conn):
-            mend = "Set it to on: the catalogue's promises must outlive a power cut."
-            yield _warn("database", f"Postgres runs with {row.name} off.", mend)
+        spared = [row.name for row in db.queries().doctor_durability(conn)]
+    yield _ok("database", "callkeeper_app can connect.")
+    for name in spared:
+        mend = "Set it to on: the catalogue's promises must outlive a power cut."
+        yield _warn("database", f"Postgres runs with {name} off.", mend)
 
 
 def _schema(app: App) -> Iterator[Check]:
@@ -220,7 +226,8 @@ def skew_between(before: datetime, answer: datetime, after: datetime) -> timedel
 
 
 def _keys(app: App) -> Iterator[Check]:
-    yield from _private("keys", app.settings.keys_dir)
+    if app.settings.keys_dir.is_dir():
+        yield from _private("keys", app.settings.keys_dir)
     live = {key.key_id: key.purpose for key in app.keyring.keys if key.retired_at is None}
     with app.connect() as conn:
         registered = {row.key_id for row in db.queries().registered_keys(conn) if row.retired_at is None}
@@ -253,9 +260,6 @@ def _secrets(app: App) -> Iterator[Check]:
 
 def _private(area: str, folder: Path) -> Iterator[Check]:
     """Folder 0700, files 0600: nobody else on the machine reads them."""
-    if not folder.is_dir():
-        yield _fail(area, f"{folder} is not there.", "Run `make up`, or restore it from the escrow.")
-        return
     open_to_others = [p.name for p in [folder, *folder.iterdir()] if p.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     if open_to_others:
         mend = f"chmod 700 {folder}; chmod 600 {folder}/*. If others use this machine, rotate what could be read."
