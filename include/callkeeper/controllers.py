@@ -332,12 +332,6 @@ class AsteriskVendor(_Vendor):
     cdr_timezone: TimeZone = "UTC"
     name_timezone: TimeZone = "Europe/Helsinki"
 
-    def at(self, home: Path) -> Self:
-        """As for every vendor, and ``cdr`` and ``recordings`` whole too."""
-        found = super().at(home)
-        under = f"{found.location.rstrip('/')}/"
-        return found.model_copy(update={"cdr": under + found.cdr, "recordings": under + found.recordings})
-
 
 Vendor = Annotated[DropVendor | AsteriskVendor, Field(discriminator="kind")]
 

@@ -9,12 +9,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
 from callkeeper import controllers, db
 from callkeeper.commands.config import group
 from callkeeper.controllers import Change, FieldChange, parse_config
 from callkeeper.errors import ConfigurationError
 from callkeeper.trail.events import Actor
-from click.testing import CliRunner
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "config" / "callkeeper.toml").read_text()
 ACTOR = Actor(account="data", rule="test")

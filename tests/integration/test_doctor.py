@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
+from click.testing import CliRunner
+from pydantic import SecretStr
+
 from callkeeper import controllers, db, pseudonyms, wiring
 from callkeeper.commands.doctor import Check, Verdict, doctor, examine, skew_between
 from callkeeper.embedded.ports import free_ports
 from callkeeper.trail.events import Actor
-from click.testing import CliRunner
-from pydantic import SecretStr
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "config" / "callkeeper.toml").read_text()
 WELL = {part: {"status": "healthy"} for part in ("metadatabase", "scheduler", "triggerer", "dag_processor")}

@@ -84,8 +84,8 @@ def examine(app: App, areas: Collection[str] = ()) -> Iterator[Check]:
                 yield _fail(area, wrong.what, wrong.mend)
             else:
                 yield _fail(area, f"Not looked at, for the reason told at {first}.", "")
-        except Exception as wrong:
-            # One look must not end the others; what the error says may be anything, so only its kind is told.
+        except Exception as wrong:  # noqa: BLE001  # one look must not end the others
+            # What the error says may be anything, so only its kind is told.
             what = f"It could not be looked at ({type(wrong).__name__})."
             yield _fail(area, what, "This is a fault of callkeeper: report it.")
 
@@ -316,7 +316,7 @@ def _mail(app: App) -> Iterator[Check]:
 def _airflow(app: App) -> Iterator[Check]:
     url = f"{app.settings.airflow_url.rstrip('/')}/api/v2/monitor/health"
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310  # the address is a setting
             health = json.load(answer)
     except (OSError, ValueError):
         mend = "Start it (`make up`), or check CALLKEEPER_AIRFLOW_URL."
