@@ -284,6 +284,7 @@ def test_what_says_that_there_is_no_number_is_withheld(text: str | None) -> None
         "46701740605",
         "35812345",  # Helsinki's or Häme's own, or Finland's
         "00441234511",  # Britain, or 0 for an outside line and 044 1234511
+        "994461111111",  # Azerbaijan without its plus, or Sweden behind an operator's prefix
         "99450123456",
         "0358401234501",
         "+358358401234501",
@@ -300,6 +301,7 @@ def test_what_says_that_there_is_no_number_is_withheld(text: str | None) -> None
         "0800-FLOWERS",
         '"Huolto" <+3584012345',  # cut off by the length of the PBX's column
         # impossible
+        "+15551234",  # lacks its area code
         "+358",
         "+3584",
         "0123",
