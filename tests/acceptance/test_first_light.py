@@ -1,0 +1,189 @@
+"""First light, as its user has it: everything started, two days imported through Airflow, and no number anywhere beside the catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from callkeeper import settings as settings_module
+from callkeeper import wiring
+from callkeeper.embedded.stack import Stack
+
+PROJECT = Path(__file__).resolve().parents[2]
+CALLKEEPER = (sys.executable, "-m", "callkeeper.cli")
+DAG = "import_recordings"
+
+
+def _callkeeper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("CALLKEEPER_", "AIRFLOW"))}
+    env |= {"CALLKEEPER_HOME": str(home), "COLUMNS": "200"}
+    return subprocess.run([*CALLKEEPER, *arguments], capture_output=True, text=True, env=env, cwd=PROJECT, timeout=900, check=False)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stack of its own, with the demonstration's two days imported."""
+    folder = tmp_path_factory.mktemp("demo") / "var"
+    try:
+        shown = _callkeeper(folder, "demo", "--days", "2")
+        assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr[-4000:]
+        (folder / "demo.out").write_text(shown.stdout + shown.stderr)
+        yield folder
+    finally:
+        _callkeeper(folder, "down")
+
+
+@pytest.fixture(scope="module")
+def stack(home: Path) -> Stack:
+    return Stack(home)
+
+
+@pytest.fixture(scope="module")
+def airflow(stack: Stack) -> Iterator[httpx.Client]:
+    """Airflow's API as the data team's account."""
+    login = next(login for login in stack.logins if login.account == "data")
+    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
+        answer = http.post("/auth/token", json={"username": login.account, "password": login.password})
+        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield http
+
+
+def _runs(airflow: httpx.Client) -> list[dict]:
+    return airflow.get(f"/api/v2/dags/{DAG}/dagRuns", params={"run_type": "scheduled"}).json()["dag_runs"]
+
+
+def test_the_demonstration_ends_in_the_balance(home: Path):
+    shown = (home / "demo.out").read_text()
+
+    assert "2 of 2" in shown and "difference" in shown and "Done in" in shown
+
+
+def test_each_day_is_one_green_run_with_its_balance_as_a_note(airflow: httpx.Client):
+    runs = _runs(airflow)
+
+    assert [run["state"] for run in runs] == ["success", "success"]
+    assert all("found = kept + unchanged" in run["note"] for run in runs)
+
+
+def test_the_catalogue_says_by_an_asset_event_what_came(airflow: httpx.Client):
+    events = airflow.get("/api/v2/assets/events").json()["asset_events"]
+
+    assert {event["extra"]["vendor"] for event in events} == {"linna", "vaihde"}
+    assert sum(event["extra"].get("kept", 0) for event in events) > 20
+
+
+def test_status_tells_the_same_to_people_and_programs(home: Path):
+    told, data = _callkeeper(home, "status"), json.loads(_callkeeper(home, "status", "--json", "--runs", "2").stdout)
+
+    assert "linna" in told.stdout and "punavaara" in told.stdout
+    assert [run["balanced"] for run in data["runs"]] == [True, True]
+    assert all(b["found"] == sum(n for term, n in b.items() if term not in ("vendor", "controller", "found")) for r in data["runs"] for b in r["balances"])
+
+
+def test_every_kept_recordings_audio_is_the_vendors(home: Path):
+    app = wiring.build(settings_module.load(home=home))
+    with app.connect() as conn:
+        rows = list(conn.execute("select object_key, version_id, sha256, size_bytes from recording"))
+    keys = {version.key: version for version in app.store.versions("rec/")}
+
+    assert len(rows) > 20
+    for row in rows:
+        assert row.object_key in keys and keys[row.object_key].version_id == row.version_id
+
+
+def test_the_watchdog_is_quiet_after_a_good_night(home: Path):
+    told = _callkeeper(home, "watchdog")
+
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_data_team_cannot_touch_what_is_not_its_own(airflow: httpx.Client):
+    assert airflow.get("/api/v2/connections").status_code == 403
+    assert airflow.get("/api/v2/variables").status_code == 403
+
+
+def test_a_number_is_refused_as_a_parameter(airflow: httpx.Client):
+    answer = airflow.post(f"/api/v2/dags/{DAG}/dagRuns", json={"conf": {"vendor": "0401234501"}, "logical_date": None})
+
+    assert answer.status_code in (400, 422), answer.text
+
+
+def test_a_second_up_changes_nothing(home: Path, stack: Stack):
+    before = {p.name: p.pid for p in stack.supervisor.programs()}
+
+    again = _callkeeper(home, "up")
+
+    assert again.returncode == 0, again.stderr
+    assert {p.name: p.pid for p in stack.supervisor.programs()} == before
+
+
+# --- no number beside the catalogue -----------------------------------------------------------------------------------
+
+
+def _numbers(home: Path) -> set[bytes]:
+    """Every number of a caller that the vendors delivered, as the digits that all its spellings share."""
+    found: set[bytes] = set()
+    for file in (home / "vendors").rglob("*"):
+        texts = [file.name]
+        if file.suffix in (".json", ".csv"):
+            texts.append(file.read_text(errors="replace"))
+        for text in texts:
+            found |= {m.group(1).encode() for m in re.finditer(r"(?:\+?358|00358|\b0)(4[045]\d{7}|50\d{7})(?!\d)", text)}
+    return found
+
+
+def _leaks(numbers: set[bytes], where: str, text: bytes) -> list[str]:
+    return [where for number in numbers if number in text]
+
+
+def test_no_log_of_a_task_or_a_service_no_mail_and_no_object_key_holds_a_number(home: Path):
+    numbers = _numbers(home)
+    assert len(numbers) > 20, "the canaries are planted"
+
+    leaks: list[str] = []
+    for file in home.rglob("*"):
+        inside = file.relative_to(home).parts
+        if file.is_file() and inside[0] not in ("vendors", "secrets", "keys") and inside[:2] not in (("stack", "postgres"), ("stack", "store")):
+            leaks += _leaks(numbers, str(file.relative_to(home)), file.read_bytes())
+    for log in [*(home / "stack").rglob("*.log"), *(home / "stack").rglob("*log*/*")]:
+        if log.is_file():
+            leaks += _leaks(numbers, str(log.relative_to(home)), log.read_bytes())
+    app = wiring.build(settings_module.load(home=home))
+    for version in app.store.versions(""):
+        leaks += _leaks(numbers, "an object's key", version.key.encode())
+    assert not leaks
+
+
+@pytest.mark.parametrize("database", ["airflow", "callkeeper"])
+def test_no_table_holds_a_number(home: Path, stack: Stack, database: str):
+    """XCom, conf, rendered fields, Airflow's own log table, notes; and the catalogue but for its sealed columns."""
+    numbers = _numbers(home)
+    leaks: list[str] = []
+    searched = 0
+    with psycopg.connect(
+        host="127.0.0.1", port=stack.ports["postgres"], user="postgres", password=stack.secrets.get("postgres_password"), dbname=database
+    ) as conn:
+        tables = conn.execute(
+            "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        for schema, table in tables:
+            with conn.cursor() as cursor, cursor.copy(
+                psycopg.sql.SQL("copy (select * from {}) to stdout").format(psycopg.sql.Identifier(schema, table))
+            ) as copy:
+                content = b"".join(bytes(block) for block in copy)
+            searched += len(content)
+            leaks += _leaks(numbers, table, content)
+            # COPY writes bytea as hex: the event's body, for one, must not hide a number there.
+            for row in re.findall(rb"\\\\x([0-9a-f]+)", content):
+                leaks += _leaks(numbers, f"{table} (bytes)", bytes.fromhex(row.decode()))
+    assert searched > 10_000
+    assert not leaks
