@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -46,15 +46,15 @@ def is_safe(path: str) -> bool:
     """Whether a path that a vendor wrote stays below its folder, on any file system.
 
     ``+`` and letters of any language are fine. Refused: ``..``, absolute and empty parts, backslash, ``:`` (drives,
-    streams, URLs), whatever is not printable, and names longer than file systems take.
+    streams, URLs), ``?`` (s3fs reads a version behind it), whatever is not printable, and names longer than file systems
+    take.
     """
     if _PLAIN.fullmatch(path) and len(path) <= 250:
         return True
     parts = path.split("/")
     return (
         path.isprintable()
-        and "\\" not in path
-        and ":" not in path
+        and not any(character in path for character in "\\:?")
         and len(path.encode()) <= 1000
         and all(part not in ("", ".", "..") and len(part.encode()) <= 255 for part in parts)
     )
@@ -79,9 +79,7 @@ class Place:
         for chatty in ("s3fs", "fsspec", "botocore", "aiobotocore", "paramiko"):
             logging.getLogger(chatty).setLevel(logging.WARNING)  # at DEBUG they log every path
         try:
-            fs, root = fsspec.core.url_to_fs(
-                self._url, **{"use_listings_cache": False, "skip_instance_cache": True, **self._options}
-            )
+            fs, root = fsspec.core.url_to_fs(self._url, **{**self._defaults(), **self._options})
         except (ImportError, ValueError, TypeError):
             raise ConfigurationError(
                 f"The location of the vendor {self._whose} cannot be used.",
@@ -92,6 +90,12 @@ class Place:
         if isinstance(fs, LocalFileSystem):
             root = os.path.realpath(root)
         return fs, root.rstrip("/")
+
+    def _defaults(self) -> dict[str, object]:
+        fresh: dict[str, object] = {"use_listings_cache": False, "skip_instance_cache": True}
+        if self._url.startswith(("s3://", "s3a://")):  # s3fs tries five times itself, each of them a whole round
+            fresh["config_kwargs"] = {"retries": {"max_attempts": 0}, "connect_timeout": 10, "read_timeout": 60}
+        return fresh
 
     @property
     def _fs(self) -> Any:
@@ -107,8 +111,8 @@ class Place:
 
     def _full(self, path: str) -> str:
         """The path as the file system knows it. Raises AudioMissing for one that would leave the place."""
-        full = f"{self._opened[1]}/{path}" if path else self._opened[1]
-        if path and not is_safe(path):
+        full = f"{self._opened[1]}/{path}"
+        if not is_safe(path):
             raise AudioMissing(f"A path of the vendor {self._whose} leaves its folder.", mend="Report it to them.")
         if self._is_local and os.path.realpath(full) != full:
             raise AudioMissing(f"A path of the vendor {self._whose} is a link.", mend="Links are not followed.")
@@ -135,13 +139,14 @@ class Place:
             raise self._ours(wrong) from None
 
     def files(self, folder: str, *, prefix: str = "") -> Iterator[File]:
-        """The files directly in a folder whose names begin with ``prefix``, in no order; none if it does not exist.
+        """The files directly in a folder (empty: the place itself) whose names begin with ``prefix``, in no order.
 
-        Raises VendorUnavailable if the place itself is not there (a share that is not mounted, no such bucket).
+        None if the folder does not exist. Raises VendorUnavailable if the place itself is not there (a share that is
+        not mounted, no such bucket).
         """
         with self._ours_only():
             try:
-                full = self._full(folder)
+                full = self._full(folder) if folder else self._opened[1]
                 yield from self._local_files(full, prefix) if self._is_local else self._other_files(full, prefix)
             except (*_NOT_THERE, AudioMissing):
                 self._look_for_root()
@@ -187,15 +192,6 @@ class Place:
             source = self._fs.open(full, "rb", block_size=block_bytes)
         return cast(BinaryIO, io.BufferedReader(_Source(source, self), buffer_size=min(block_bytes, 1 << 20)))
 
-    def size(self, path: str) -> int | None:
-        """A file's size in bytes; None if it is not there."""
-        with self._ours_only():
-            try:
-                found = self._fs.info(self._full(path))
-            except FileNotFoundError:
-                return None
-            return int(found["size"]) if found["type"] == "file" else None
-
     def delete(self, path: str) -> DeleteAnswer:
         """Removes a file, in a versioned bucket every version of it: a plain delete there only hides it."""
         with self._ours_only():
@@ -211,7 +207,7 @@ class Place:
                 for version, _ in versions:
                     self._fs.call_s3("delete_object", Bucket=bucket, Key=key, VersionId=version)
                 return "deleted" if any(holds_bytes for _, holds_bytes in versions) else "already_gone"
-            except FileNotFoundError:
+            except _NOT_THERE:
                 return "already_gone"
             except (PermissionError, AudioMissing):
                 return "refused"
@@ -233,10 +229,9 @@ class Place:
 
     def _there(self, full: str) -> bool:
         try:
-            self._fs.info(full)
-        except FileNotFoundError:
+            return bool(self._fs.info(full)["type"] == "file")
+        except _NOT_THERE:
             return False
-        return True
 
     def _versions(self, full: str) -> list[tuple[str, bool]] | None:
         """(version id, whether it holds bytes) of one S3 key, delete markers too; None if we may not list them."""
@@ -282,4 +277,5 @@ class _Source(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            self._source.close()
+            with suppress(Exception):  # all was read that is wanted, and what it says would hold the path
+                self._source.close()
