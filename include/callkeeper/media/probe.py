@@ -49,7 +49,7 @@ _RAW = {
     "pcmu": "mulaw",
 }
 _SILENCE = {"alaw": b"\xd5\x55\x54\xd4", "mulaw": b"\xff\x7f\xfe\x7e"}
-_FOREIGN = (b"PK\x03\x04", b"%PDF", b"\x89PNG", b"GIF8", b"\x1f\x8b", b"\xff\xd8\xff", b"BM", b"\x7fELF")
+_FOREIGN = (b"RIFF", b"PK\x03\x04", b"%PDF", b"\x89PNG", b"GIF8", b"\x1f\x8b", b"\xff\xd8\xff", b"BM", b"\x7fELF")
 
 _STREAMING = 0x7FFF_F000
 """WAV data sizes from here on mean "not known yet"."""
@@ -73,6 +73,8 @@ def probe(body: BinaryIO, *, claimed_codec: str | None, content_type: str | None
     av.logging.set_level(None)  # FFmpeg would speak on stderr, which is a log
     try:
         heard = _demux(body, container, size)
+    except av.error.EOFError:
+        raise NotAudio("audio_empty", "The file has headers and no sound.") from None
     except (av.FFmpegError, ValueError):
         raise NotAudio("not_audio", "The file begins like audio, and is none.") from None
     if heard.end_s <= 0:
@@ -121,10 +123,13 @@ def _not_audio() -> NoReturn:
 
 
 def _is_text(head: bytes) -> bool:
-    """An error page, JSON, XML: hardly a control character, in UTF-8 or Latin-1."""
+    """An error page, JSON, XML: hardly a control character, in UTF-8 or Latin-1.
+
+    Near silence in A-law is letters too, but neither blanks nor brackets.
+    """
     controls = sum(1 for byte in head if byte < 9 or 13 < byte < 32 or byte == 127)
     letters = sum(1 for byte in head if 32 <= byte < 127)
-    return controls == 0 and letters >= 0.7 * len(head)
+    return controls == 0 and letters >= 0.7 * len(head) and any(mark in head for mark in b" \n<{")
 
 
 def _refuse_noise(body: BinaryIO, head: bytes, size: int, raw: str) -> None:
