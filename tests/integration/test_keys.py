@@ -93,6 +93,26 @@ def test_a_rotation_is_in_the_files_the_table_and_the_trail(
     ]
 
 
+def test_the_pseudonym_key_does_not_rotate_while_a_hold_waits_for_a_number(
+    app_conn: psycopg.Connection[Any], keyring: Keyring
+) -> None:
+    hold = "insert into callkeeper.blocker (blocker, kind, case_ref, pseudonyms, placed_by, review_on)"
+    app_conn.execute(
+        f"{hold} values (gen_random_uuid(), 'investigation', 'T-1', %s, 'officer', '2030-01-01')",
+        ([keyring.pseudonym("+358401234501")],),
+    )
+    app_conn.commit()
+
+    with pytest.raises(NotAllowed, match="waits for calls of a number"):
+        run("rotate", "pseudonym")
+    assert Keyring.load(keys.settings.load().keys_dir).keys == keyring.keys
+    assert run("rotate", "number").exit_code == 0
+
+    app_conn.execute("update callkeeper.blocker set ended_at = callkeeper.callkeeper_now()")
+    app_conn.commit()
+    assert run("rotate", "pseudonym").exit_code == 0
+
+
 def test_the_tombstone_key_cannot_be_named_for_rotation(keyring: Keyring) -> None:
     said = run("rotate", "tombstone")
 

@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from callkeeper import db, pseudonyms, settings, wiring
+from callkeeper.errors import NotAllowed
 from callkeeper.pseudonyms import EscrowRefused, Key, Keyring, Purpose
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, KeyRotated
@@ -56,6 +57,12 @@ def rotate(purpose: Purpose, account: str | None) -> None:
     who = sign_in(app, account, OPERATORS)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
+        db.lock_blockers(conn, exclusive=True)
+        if purpose == "pseudonym" and db.queries().numbers_awaited(conn):
+            raise NotAllowed(
+                "A hold, a freeze or an objection waits for calls of a number, and would not know them under a new key.",
+                mend="Rotate when none does.",
+            )
         _register(conn, actor, app.keyring, "created")
         _register(conn, actor, app.keyring.rotate(purpose), "rotated")
         conn.commit()

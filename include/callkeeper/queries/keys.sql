@@ -11,3 +11,8 @@ update key set escrowed_at = callkeeper_now() where key_id = any (:key_ids);
 -- name: registered_keys
 -- Every key that was ever registered, the oldest first.
 select key_id, purpose, created_at, retired_at, escrowed_at from key order by created_at, key_id;
+
+-- name: numbers_awaited$
+-- Whether a hold, freeze or objection waits for calls of a number: it knows the number under the keys of its own day only.
+select exists (select from blocker where ended_at is null and cardinality(pseudonyms) > 0)
+    or exists (select from suppression where kind = 'caller');
