@@ -12,6 +12,7 @@ import struct
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, BinaryIO, NoReturn
 
 import av
@@ -53,6 +54,9 @@ _FOREIGN = (b"RIFF", b"PK\x03\x04", b"%PDF", b"\x89PNG", b"GIF8", b"\x1f\x8b", b
 
 _STREAMING = 0x7FFF_F000
 """WAV data sizes from here on mean "not known yet"."""
+
+_LETTERS = bytes(range(32, 127))
+_CONTROLS = bytes({*range(32), 127} - set(b"\t\n\v\f\r"))
 
 _NO_OTHERS = {"protocol_whitelist": "none"}
 _RAW_RATE = {"sample_rate": "8000", "ch_layout": "mono"}
@@ -127,9 +131,12 @@ def _is_text(head: bytes) -> bool:
 
     Near silence in A-law is letters too, but neither blanks nor brackets.
     """
-    controls = sum(1 for byte in head if byte < 9 or 13 < byte < 32 or byte == 127)
-    letters = sum(1 for byte in head if 32 <= byte < 127)
-    return controls == 0 and letters >= 0.7 * len(head) and any(mark in head for mark in b" \n<{")
+    letters = len(head) - len(head.translate(None, _LETTERS))
+    return (
+        len(head.translate(None, _CONTROLS)) == len(head)
+        and letters >= 0.7 * len(head)
+        and any(mark in head for mark in b" \n<{")
+    )
 
 
 def _refuse_noise(body: BinaryIO, head: bytes, size: int, raw: str) -> None:
@@ -198,24 +205,27 @@ def _demux(body: BinaryIO, container: str, size: int) -> _Heard:
         context = stream.codec_context
         if context is None or context.name == "none":
             raise NotAudio("codec_unknown", "The audio is in a codec that is not known here.")
-        tick = float(stream.time_base or 0)
+        tick = float(stream.time_base or Fraction(1, 48_000))
         heard = _Heard(
             codec=context.codec.canonical_name,
             channels=context.channels,
             sample_rate_hz=context.sample_rate,
             claimed_s=stream.duration * tick if stream.duration else (file.duration or 0) / av.time_base,
         )
-        tail: deque[Any] = deque()
+        # Times are counted in the stream's ticks: this loop sees every packet of Opus, three thousand a minute.
+        sample, last = round(SAMPLE_SECONDS / tick), 0
+        tail: deque[tuple[int, Any]] = deque()
         for packet in _packets(file, stream, size, tick):
-            start = (packet.pts or 0) * tick
-            heard.end_s = max(heard.end_s, start + (packet.duration or 0) * tick)
-            if start < SAMPLE_SECONDS:
+            start = packet.pts or 0
+            last = max(last, start + (packet.duration or 0))
+            if start < sample:
                 heard.decoded_head |= _decodes(context, packet)
-            tail.append(packet)
-            while (tail[0].pts or 0) * tick < heard.end_s - SAMPLE_SECONDS and len(tail) > 2:
+            tail.append((start, packet))
+            if tail[0][0] < last - sample and len(tail) > 2:
                 tail.popleft()
+        heard.end_s = last * tick
         context.flush_buffers()
-        heard.decoded_tail = any(_decodes(context, packet) for packet in tail)
+        heard.decoded_tail = any(_decodes(context, packet) for _, packet in tail)
     return heard
 
 
