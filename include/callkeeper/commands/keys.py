@@ -60,7 +60,7 @@ def rotate(purpose: Purpose, account: str | None) -> None:
         db.lock_blockers(conn, exclusive=True)
         if purpose == "pseudonym" and db.queries().numbers_awaited(conn):
             raise NotAllowed(
-                "A hold, a freeze or an objection waits for calls of a number, and would not know them under a new key.",
+                "A hold, freeze or objection waits for calls of a number, and would not know them under a new key.",
                 mend="Rotate when none does.",
             )
         _register(conn, actor, app.keyring, "created")
