@@ -23,9 +23,6 @@ from callkeeper.embedded.secrets import write_private
 from callkeeper.errors import SetupFailed
 from callkeeper.settings import PROJECT
 
-MARK = "CALLKEEPER_STACK"
-"""The variable which every process of a stack inherits; its value is the stack's home."""
-
 _USER = "callkeeper"
 _STOPPED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
@@ -67,7 +64,7 @@ class Supervisor:
             return
         self.end_orphans()
         write_private(self._config, self._configuration())
-        environment = {**os.environ, MARK: str(self.home), "PYTHONPATH": str(PROJECT / "include")}
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "include")}
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(self._config)],
             env=environment,
@@ -178,23 +175,32 @@ class Supervisor:
             return getattr(server.supervisor, method)(*arguments)
 
     def end_orphans(self) -> None:
-        """Ends what ran under a supervisor that was killed: the processes which carry our home's mark, and no others."""
-        orphans = [
-            process
-            for process in psutil.process_iter()
-            if _mark(process) == str(self.home) and process.pid != os.getpid()
-        ]
-        ours = {process.pid for process in orphans}
-        for process in orphans:
+        """Ends what ran under a supervisor that was killed, and no other program.
+
+        supervisord leads a session of its own, which its programs stay in when it is gone, and works in our folder.
+        (A variable in their environment would not do: Airflow's programs overwrite it with their title.)
+        """
+        pid_file = self.folder / "supervisord.pid"
+        if not pid_file.exists():
+            return
+        session = int(pid_file.read_text())
+        left = [process for process in psutil.process_iter() if _is_of(process, session, self.folder)]
+        with contextlib.suppress(psutil.Error):
+            left += [
+                child for process in tuple(left) for child in process.children(recursive=True) if child not in left
+            ]
+        ours = {process.pid for process in left}
+        for process in left:
             with contextlib.suppress(psutil.Error):
                 # Only the uppermost: each server ends its own children in its own order.
                 if process.ppid() not in ours:
                     process.terminate()
-        _, stubborn = psutil.wait_procs(orphans, timeout=30)
+        _, stubborn = psutil.wait_procs(left, timeout=30)
         for process in stubborn:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(stubborn, timeout=10)
+        pid_file.unlink()
 
     def _wait(self, is_so: Any, seconds: float, otherwise: str) -> None:
         end = time.monotonic() + seconds
@@ -204,9 +210,8 @@ class Supervisor:
             time.sleep(0.2)
 
 
-def _mark(process: psutil.Process) -> str | None:
+def _is_of(process: psutil.Process, session: int, folder: Path) -> bool:
     try:
-        mark: str | None = process.environ().get(MARK)
-        return mark
+        return os.getsid(process.pid) == session and Path(process.cwd()).is_relative_to(folder)
     except (psutil.Error, OSError):
-        return None
+        return False
