@@ -46,8 +46,7 @@ def is_safe(path: str) -> bool:
     """Whether a path that a vendor wrote stays below its folder, on any file system.
 
     ``+`` and letters of any language are fine. Refused: ``..``, absolute and empty parts, backslash, ``:`` (drives,
-    streams, URLs), ``?`` (s3fs reads a version behind it), whatever is not printable, and names longer than file systems
-    take.
+    streams, URLs), ``?`` (s3fs reads a version behind it), what is not printable, and names too long for a disk.
     """
     if _PLAIN.fullmatch(path) and len(path) <= 250:
         return True
