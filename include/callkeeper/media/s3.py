@@ -50,7 +50,8 @@ class S3Store:
     """One bucket of an S3 server; safe to use from several threads.
 
     An empty ``endpoint`` is AWS; empty keys are AWS's own chain (an instance's role). ``region_allowed`` says whether
-    a region is one that recordings may be kept in. Nothing connects before the first call.
+    a region is one that recordings may be kept in; ``attempts`` is how often botocore tries what may pass. Nothing
+    connects before the first call.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class S3Store:
         secret_key: str,
         region_allowed: Callable[[str], bool] | None = None,
         connections: int = 16,
+        attempts: int = 4,
     ) -> None:
         self._endpoint, self._region, self._bucket, self._region_allowed = endpoint, region, bucket, region_allowed
         try:
@@ -75,7 +77,7 @@ class S3Store:
                 config=Config(
                     connect_timeout=5,
                     read_timeout=60,
-                    retries={"mode": "standard", "total_max_attempts": 4},
+                    retries={"mode": "standard", "total_max_attempts": attempts},
                     max_pool_connections=connections,
                     tcp_keepalive=True,
                     # The SHA-256 of the call's audio is sent, signed, with each PUT: a second checksum, and a second
