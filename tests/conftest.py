@@ -20,6 +20,7 @@ from callkeeper.embedded.secrets import Secrets
 from callkeeper.embedded.store import PORTS, RECORDINGS, REGION, SeaweedFS
 from callkeeper.pseudonyms import Keyring
 from callkeeper.settings import Settings
+from installation import Installation
 
 # A developer's own stack must not leak into the tests' settings.
 for variable in [name for name in os.environ if name.startswith(("CALLKEEPER_", "AIRFLOW_CONN_CALLKEEPER"))]:
@@ -121,3 +122,11 @@ def owner_conn(db_settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """A connection of the role that migrates."""
     with db.connect(db_settings, "owner") as conn:
         yield conn
+
+
+@pytest.fixture
+def office(settings: Settings, database: str, postgres: Postgres, tmp_path: Path) -> Iterator[Installation]:
+    """An installation with a configuration in force, a vendor's folder, the clock at a night's run, nothing imported."""
+    with postgres.connect(database) as superuser:
+        superuser.execute("set search_path = callkeeper")
+        yield Installation(settings, superuser, tmp_path)

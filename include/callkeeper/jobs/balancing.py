@@ -9,7 +9,16 @@ from pathlib import Path
 
 from callkeeper import db
 from callkeeper.clock import helsinki_day
-from callkeeper.deliveries import TERMS, Outcome, RunBalance, UnfinishedDay, add_tally, as_json, read_balance, unfinished
+from callkeeper.deliveries import (
+    TERMS,
+    Outcome,
+    RunBalance,
+    UnfinishedDay,
+    add_tally,
+    as_json,
+    read_balance,
+    unfinished,
+)
 from callkeeper.errors import NotFound
 from callkeeper.notify import Message
 from callkeeper.trail.append import append
@@ -113,6 +122,21 @@ def _day_alarm(day: UnfinishedDay, today: date, keeps_days: int | None) -> str |
     if day.day < today - timedelta(days=1):
         return f"{where}: {'nothing was delivered' if day.state == 'absent' else 'the day is still open'}."
     return None
+
+
+def note(news: Morning) -> str:
+    """The morning as a note on the run: Markdown, the alarms first, the balance as a table of what is not zero."""
+    terms = [str(t) for t in TERMS if news.balance.total(t)]
+    rows = [
+        [b.vendor, b.controller, *(str(b.counts.get(t, 0)) for t in (Outcome.found, *terms)), *([f"**{b.difference:+d}**"] if b.difference else [])]
+        for b in news.balance.balances
+    ]
+    lines = [f"**{news.balance.day}: {'needs somebody' if news.alarms else 'balanced'}** (found = {' + '.join(TERMS)})", ""]
+    if rows:
+        head = ["vendor", "controller", "found", *terms]
+        lines += [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows), ""]
+    lines += [f"- {alarm}" for alarm in news.alarms]
+    return "\n".join(lines)
 
 
 def message(news: Morning, *, link: str) -> Message:

@@ -113,7 +113,7 @@ def _note(conn: db.Connection, job: Import, fetched: Sequence[Fetched], missing:
             channelss=[a.channels for _, _, a in in_store],
             rates=[a.sample_rate_hz for _, _, a in in_store],
         )
-    gone = [m for m in missing if m.missed + 1 >= MISSES]
+    gone = [m for m in missing if m.misses >= MISSES]
     db.queries().mark_missed(conn, recordings=[m.recording for m in missing if m not in gone])
     wrong = [(f.recording, f.controller, f.reason) for f in fetched if f.reason]
     wrong += [(m.recording, m.controller, "audio_absent") for m in gone]

@@ -102,7 +102,8 @@ def stage(conn: db.Connection, job: Import) -> Staged:
             if not conn.closed:
                 conn.rollback()
                 for left in days[number - 1 :]:
-                    _note(conn, job, left.day, "open", None, str(wrong))
+                    if left.state != "complete":  # else nothing is known to be missing
+                        _note(conn, job, left.day, "open", None, str(wrong))
             raise
         log.info("%s, %s: day %d of %d listed", job.vendor.name, wanted.day, number, len(days))
     return Staged(days=len(days), found=found, troubles=tuple(troubles))
@@ -157,7 +158,7 @@ def _stage_day(conn: db.Connection, job: Import, day: date) -> int:
         delivery = q.new_delivery(conn, vendor=vendor.name, day=day, fingerprint=fingerprint)
         found = _stage_listing(conn, job, day, delivery)
         append(conn, job.actor, [DayListed(vendor=vendor.name, day=day.isoformat(), delivery=delivery, found=found, status=status)])
-    q.take_day(conn, run=job.run, vendor=vendor.name, day=day, delivery=delivery)
+    q.take_day(conn, run=job.run, vendor=vendor.name, day=day, delivery=delivery, complete=status == "complete")
     q.note_day(conn, vendor=vendor.name, day=day, state="open", delivery=delivery, trouble=None)
     reach("stage.before_commit")
     conn.commit()
@@ -204,7 +205,9 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
             for r in again
         ),
     )
-    q.renew_staged(conn, vendor=vendor.name, delivery=delivery)
+    for r in q.renew_staged(conn, vendor=vendor.name, run=job.run, delivery=delivery):
+        if r.found and r.was != r.controller:
+            tally += [(r.was, Outcome.found, "", -1), (r.controller, Outcome.found, "", 1)]
     fresh = q.stage_arrivals(conn, run=job.run, vendor=vendor.name, day=day, delivery=delivery)
     tally += [(r.controller, Outcome.found, "", r.n) for r in fresh]
     add_tally(conn, job.run, vendor.name, tally)
@@ -277,7 +280,7 @@ def _revision(keyring: Keyring, call: VendorCall, number: str) -> bytes:
     """Tells whether a redelivered record says something else; keyed, since it covers the number."""
     media = call.media
     facts = (
-        number, call.started_at.timestamp() if call.started_at else None, call.duration_ms, call.direction, call.service_number,
+        call.ref, number, call.started_at.timestamp() if call.started_at else None, call.duration_ms, call.direction, call.service_number,
         call.status, media.bytes, media.sha256, media.encryption, call.faults,
     )  # fmt: skip
     return keyring.tombstone("revision", repr(facts))
@@ -294,7 +297,7 @@ def check(conn: db.Connection, job: Import) -> Counter[str]:
     done: Counter[str] = Counter()
     after = UUID(int=0)
     while True:
-        # An object of its own: the lock, then the look (architecture, rule 3).
+        # A statement of its own: the lock, then the look (architecture, rule 3).
         db.lock_blockers(conn, exclusive=False)
         rows = list(
             db.queries().verdicts(
@@ -397,7 +400,7 @@ def keep(conn: db.Connection, job: Import) -> Counter[str]:
 
 
 def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
-    """One chunk of ``keep``: commits, and returns how many were kept or corrected; none left: empty."""
+    """One chunk of ``keep``: commits, and returns how many were kept or corrected (or listed again); none left: empty."""
     q = db.queries()
     db.lock_blockers(conn, exclusive=False)
     rows = list(q.lock_fetched(conn, vendor=job.vendor.name, run=job.run, limit=job.rules.chunk_rows))
@@ -405,6 +408,10 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
         conn.rollback()
         return Counter()
     reach("keep.locked")
+    outdated = [r for r in rows if r.outdated and (r.corrects or not r.blockers)]
+    if outdated:
+        q.relist_fetched(conn, recordings=[r.recording for r in outdated])
+        rows = [r for r in rows if r not in outdated]
     fresh = [r for r in rows if r.corrects is None]
     events: list[Event] = [
         RecordingKept(
@@ -415,11 +422,14 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
     q.keep_fetched(conn, recordings=[r.recording for r in fresh], months=job.rules.retention_months)
     corrections = [r.recording for r in rows if r.corrects is not None]
     if corrections:
+        corrected = {r.staged: r for r in q.correct_fetched(conn, recordings=corrections)}
+        # What has gone this very moment is left where it is: the next look finds it outdated.
+        rows = [r for r in rows if r.corrects is None or r.recording in corrected]
         events += [
             RecordingCorrected(
                 recording=r.recording, controller=r.controller, vendor=r.vendor, delivery=r.delivery, changed=tuple(r.changed)
             )
-            for r in q.correct_fetched(conn, recordings=corrections)
+            for r in corrected.values()
         ]
     covered = [(b, r.corrects or r.recording) for r in rows for b in r.blockers]
     if covered:
@@ -432,15 +442,18 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
     reach("keep.before_commit")
     conn.commit()
     reach("keep.after_commit")
-    return Counter({outcome: n for outcome, n in ((o, sum(m for (_, p), m in counts.items() if p == o)) for o in Outcome) if n})
+    done: Counter[str] = Counter(Outcome.corrected if r.corrects else Outcome.kept for r in rows)
+    if outdated:
+        done["listed_again"] = len(outdated)
+    return done
 
 
 def finish_days(conn: db.Connection, job: Import) -> tuple[date, ...]:
-    """Closes the days that the vendor calls complete and of which nothing is on its way any more; commits."""
-    q = db.queries()
-    days = [r.day for r in q.days_to_take(conn, vendor=job.vendor.name, last=job.last_day, only=job.only_day, relook=0)]
-    complete = [day for day in days if job.vendor.day_status(day, HELSINKI) == "complete"]
-    closed = tuple(r.day for r in q.finish_days(conn, vendor=job.vendor.name, days=complete))
+    """Closes the days that the vendor called complete when they were taken, and of which nothing is on its way any more; commits.
+
+    What the vendor says now is not asked: it may be true of a delivery that this run has not seen.
+    """
+    closed = tuple(r.day for r in db.queries().finish_days(conn, run=job.run, vendor=job.vendor.name))
     append(conn, job.actor, (DayClosed(vendor=job.vendor.name, day=day.isoformat(), state="complete") for day in closed))
     conn.commit()
     return closed

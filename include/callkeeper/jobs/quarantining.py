@@ -61,6 +61,8 @@ def reject(conn: db.Connection, *, recording: UUID, actor: Actor) -> None:
     """Marks a call for deletion by a person's word: it leaves quarantine for the journal; commits. Nothing is deleted here."""
     call = one(conn, recording)
     out = db.queries().reject_quarantined(conn, recording=recording)
+    if out is None:
+        raise NotFound("Somebody else has just decided about this call.")
     append(
         conn,
         actor,

@@ -14,19 +14,20 @@ select :vendor, d::date from generate_series(:first::date, :last::date, interval
 on conflict do nothing;
 
 -- name: days_to_take
--- Unfinished days, and finished ones that are looked at again for late or corrected recordings.
+-- Unfinished days, and finished ones that are looked at again for late or corrected recordings, or because of their trouble.
 select day, state, delivery from delivery_day
 where vendor = :vendor and day <= :last and (:only::date is null or day = :only::date)
-  and state <> 'lost' and (state <> 'complete' or day > :last::date - :relook::integer or :only::date is not null)
+  and state <> 'lost' and (state <> 'complete' or trouble is not null or day > :last::date - :relook::integer or :only::date is not null)
 order by day;
 
 -- name: taken_in_run$
 -- The delivery that this run took for the day; none yet: no row.
-select coalesce(delivery, 0) from run_day where run = :run and vendor = :vendor and day = :day;
+select delivery from run_day where run = :run and vendor = :vendor and day = :day;
 
 -- name: known_delivery$
--- The delivery with this fingerprint.
-select delivery from delivery where vendor = :vendor and day = :day and fingerprint = :fingerprint;
+-- The day's newest delivery, if it has this fingerprint. An older one that comes back is news: it takes back a correction.
+select d.delivery from delivery_day y join delivery d using (delivery)
+where y.vendor = :vendor and y.day = :day and d.fingerprint = :fingerprint;
 
 -- name: new_delivery$
 -- A delivery that was not seen before.
@@ -43,8 +44,8 @@ from delivery_count c where c.delivery = :delivery;
 
 -- name: take_day!
 -- This run has looked at the day.
-insert into run_day (run, vendor, day, delivery) values (:run, :vendor, :day, :delivery)
-on conflict (run, vendor, day) do update set delivery = excluded.delivery;
+insert into run_day (run, vendor, day, delivery, complete) values (:run, :vendor, :day, :delivery, :complete)
+on conflict (run, vendor, day) do update set delivery = excluded.delivery, complete = excluded.complete;
 
 -- name: note_day!
 -- What the vendor says of the day; a complete day stays complete.
@@ -53,20 +54,22 @@ update delivery_day set state = case when state = 'complete' then state else :st
 where vendor = :vendor and day = :day;
 
 -- name: finish_days
--- Days that the vendor calls complete and of which nothing is staged any more.
+-- Days that the vendor called complete when this run took them, and of which nothing is staged any more.
 update delivery_day d set state = 'complete', closed_by = 'import', closed_at = callkeeper_now()
-where d.vendor = :vendor and d.day = any (:days) and d.state = 'open' and d.trouble is null
+from run_day t
+where t.run = :run and t.vendor = :vendor and t.complete and d.vendor = t.vendor and d.day = t.day and d.state = 'open' and d.trouble is null
   and not exists (select from staging s where s.vendor = d.vendor and s.day = d.day)
 returning d.day;
 
 -- name: unfinished_days
--- Days not complete and not lost, newest last, with their trouble.
-select vendor, day, state, trouble, wanted_since, checked_at from delivery_day where state in ('open', 'absent') order by vendor, day;
+-- Days not complete and not lost, newest last, with their trouble; complete ones too, if what came after cannot be read.
+select vendor, day, state, trouble, wanted_since, checked_at from delivery_day
+where state in ('open', 'absent') or (state = 'complete' and trouble is not null) order by vendor, day;
 
 -- name: lose_day!
 -- A person declares what is missing of a day lost.
 update delivery_day set state = 'lost', closed_by = :account, closed_at = callkeeper_now(), close_reason = :reason
-where vendor = :vendor and day = :day and state in ('open', 'absent');
+where vendor = :vendor and day = :day and (state in ('open', 'absent') or (state = 'complete' and trouble is not null));
 
 -- name: add_tally!
 -- Adds to a run's counts, in the transaction that they count.

@@ -1,11 +1,20 @@
 -- name: lock_fetched
--- The next fetched calls, with whether something blocks them: asked under the blockers' lock.
+-- The next fetched calls, with what blocks them: asked under the blockers' lock. Outdated: what it corrects has gone, or the
+-- call has become one that may not come, since it was checked.
 select s.recording, s.controller, s.corrects, s.delivery, s.vendor,
     array(select b.blocker from blocker b
-          where covers(b, coalesce(s.corrects, s.recording), s.controller, s.line, s.pseudonym, s.started_at)) as blockers
+          where covers(b, coalesce(s.corrects, s.recording), s.controller, s.line, s.pseudonym, s.started_at)) as blockers,
+    case when s.corrects is not null then not exists (select from recording r where r.recording = s.corrects and r.state = 'live')
+        else exists (select from suppression p where p.kind = 'recording' and p.mark = s.identity)
+            or exists (select from suppression p where p.kind = 'caller' and p.mark = s.pseudonym
+                       and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) end as outdated
 from staging s
 where s.vendor = :vendor and s.run = :run and s.state = 'fetched'
 order by s.recording limit :limit for update;
+
+-- name: relist_fetched!
+-- Outdated: they are looked at again.
+update staging set state = 'listed', corrects = null where recording = any (:recordings);
 
 -- name: keep_fetched!
 -- Into the catalogue.
@@ -18,20 +27,21 @@ select recording, controller, vendor, line, direction, started_at, duration_ms, 
 from staging where recording = any (:recordings);
 
 -- name: correct_fetched
--- The vendor's newer metadata over the older, and which of them changed.
+-- The vendor's newer metadata over the older, and which of them changed; never over what has gone in the meantime.
 update recording r set controller = s.controller, line = s.line, direction = s.direction, started_at = s.started_at,
     duration_ms = s.duration_ms, caller_state = s.caller_state, pseudonym = s.pseudonym, pseudonym_key = s.pseudonym_key,
     sealed_number = s.sealed_number, revision = s.revision, sealed_ref = s.sealed_ref, delivery = s.delivery
 from staging s, recording old
-where s.recording = any (:recordings) and r.recording = s.corrects and old.recording = r.recording
+where s.recording = any (:recordings) and r.recording = s.corrects and r.state = 'live' and old.recording = r.recording
 returning s.recording as staged, r.recording, r.controller, r.vendor, r.delivery,
-    array_remove(array[
+    coalesce(nullif(array_remove(array[
         case when old.controller <> r.controller then 'controller' end,
         case when old.line <> r.line then 'line' end,
         case when old.direction <> r.direction then 'direction' end,
         case when old.started_at <> r.started_at then 'started_at' end,
         case when old.duration_ms <> r.duration_ms then 'duration' end,
-        case when old.caller_state <> r.caller_state or old.pseudonym is distinct from r.pseudonym then 'number' end], null) as changed;
+        case when old.caller_state <> r.caller_state or old.pseudonym is distinct from r.pseudonym then 'number' end], null), '{}'),
+        array['reference']) as changed;
 
 -- name: cover!
 -- What a blocker's predicate covers, noted.

@@ -4,7 +4,7 @@ create temp table arrival (
     seq bigint, recording uuid, identity bytea, revision bytea, sealed_ref bytea, started_at timestamptz, duration_ms bigint,
     direction text, line text, controller text, caller_state text, pseudonym bytea, pseudonym_key text, sealed_number bytea,
     media_status text, media_bytes bigint, media_sha256 bytea, media_codec text, media_type text, media_encryption text,
-    door_faults text[], object_key text
+    door_faults text[], object_key text, version_id text
 ) on commit drop;
 
 -- name: copy_arrival!
@@ -52,10 +52,10 @@ with gone as (
 select controller, reason, count(*) as n from gone group by 1, 2;
 
 -- name: take_already_planned
--- Arrivals whose way out is in the journal already.
+-- Arrivals whose way out is in the journal already. An orphan's is that of an object only, not of the call.
 with gone as (
     delete from arrival a using deletion d
-    where d.vendor = :vendor and d.identity = a.identity
+    where d.vendor = :vendor and d.identity = a.identity and d.trigger <> 'orphan'
     returning coalesce(d.controller, '-') as controller, d.trigger
 )
 select controller, case when trigger in ('redelivered_after_deletion', 'objection_upheld') then 'suppressed' else 'refused' end as outcome,
@@ -63,36 +63,42 @@ select controller, case when trigger in ('redelivered_after_deletion', 'objectio
 from gone group by 1, 2;
 
 -- name: take_redelivered
--- Quarantined calls of which the vendor now tells something else: they are looked at again, under their old UUID.
+-- Quarantined calls of which the vendor now tells something else: they are looked at again, under their old UUID, with the
+-- audio that stands in the store.
 with back as (
     delete from quarantine q using arrival a
     where q.vendor = :vendor and q.identity = a.identity
-    returning q.recording, q.controller, q.reason, q.identity, q.object_key
+    returning q.recording, q.controller, q.reason, q.identity, q.object_key, q.version_id
 ), renamed as (
-    update arrival a set recording = b.recording, object_key = b.object_key from back b where a.identity = b.identity
+    update arrival a set recording = b.recording, object_key = b.object_key, version_id = b.version_id from back b where a.identity = b.identity
 )
 select recording, controller, reason from back;
 
--- name: renew_staged!
--- Staged calls, not fetched yet, of which the vendor now tells something else.
+-- name: renew_staged
+-- Staged calls, not fetched yet, of which the vendor now tells something else; whose they were, where this run has found them.
+with was as (
+    select s.recording, s.run, coalesce(s.controller, '-') as controller from staging s join arrival a using (identity)
+    where s.vendor = :vendor and s.revision <> a.revision and s.state <> 'fetched'
+)
 update staging s set
     revision = a.revision, sealed_ref = a.sealed_ref, started_at = a.started_at, duration_ms = a.duration_ms, direction = a.direction,
-    line = a.line, caller_state = a.caller_state, pseudonym = a.pseudonym, pseudonym_key = a.pseudonym_key,
+    line = a.line, controller = a.controller, caller_state = a.caller_state, pseudonym = a.pseudonym, pseudonym_key = a.pseudonym_key,
     sealed_number = a.sealed_number, media_status = a.media_status, media_bytes = a.media_bytes, media_sha256 = a.media_sha256,
     media_codec = a.media_codec, media_type = a.media_type, media_encryption = a.media_encryption, door_faults = a.door_faults,
-    delivery = :delivery, state = 'listed'
-from arrival a
-where s.vendor = :vendor and s.identity = a.identity and s.revision <> a.revision and s.state <> 'fetched';
+    waived = '{}', delivery = :delivery, state = 'listed'
+from was w, arrival a
+where s.recording = w.recording and a.identity = s.identity
+returning w.controller as was, coalesce(s.controller, '-') as controller, w.run = :run as found;
 
 -- name: stage_arrivals
 -- New calls into staging; their UUID is born here.
 with fresh as (
     insert into staging (recording, run, vendor, day, delivery, identity, revision, sealed_ref, delivered_at, started_at, duration_ms,
         direction, line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256,
-        media_codec, media_type, media_encryption, door_faults, object_key)
+        media_codec, media_type, media_encryption, door_faults, object_key, version_id)
     select recording, :run, :vendor, :day, :delivery, identity, revision, sealed_ref, callkeeper_now(), started_at, duration_ms,
         direction, line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256,
-        media_codec, media_type, media_encryption, door_faults, object_key
+        media_codec, media_type, media_encryption, door_faults, object_key, version_id
     from arrival order by seq
     on conflict (vendor, identity) do nothing
     returning coalesce(controller, '-') as controller
@@ -100,21 +106,27 @@ with fresh as (
 select controller, count(*) as n from fresh group by 1;
 
 -- name: carry_over
--- What earlier runs left in staging belongs to this run now: found by it, and looked at again.
-with mine as (
-    update staging s set run = :run, lane = null, lease_until = null, state = case state when 'fetched' then state else 'listed' end,
-        controller = (select l.controller from line l where l.number = s.line and l.removed_at is null
-            and helsinki_day(s.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity'))
+-- What earlier runs left in staging belongs to this run now: found by it, and looked at again, unless it is fetched and its
+-- line still belongs to the same controller.
+with whose as (
+    select s.recording, l.controller
+    from staging s left join line l on l.number = s.line and l.removed_at is null
+        and helsinki_day(s.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity')
     where s.vendor = :vendor and s.run <> :run and (:day::date is null or s.day = :day::date)
-    returning coalesce(controller, '-') as controller
+), mine as (
+    update staging s set run = :run, lane = null, lease_until = null, controller = w.controller,
+        state = case when s.state = 'fetched' and s.controller = w.controller then s.state else 'listed' end
+    from whose w where s.recording = w.recording
+    returning coalesce(s.controller, '-') as controller
 )
 select controller, count(*) as n from mine group by 1;
 
 -- name: verdicts
--- What becomes of the next listed calls: blockers, suppression, term and checks asked in one look.
+-- What becomes of the next listed calls: blockers, suppression, term and checks asked in one look. A correction of what is in
+-- the catalogue is never refused: by it a recording may get an earlier end, or be found as its caller's.
 select s.recording, s.controller, s.media_status, f.reason as fault, b.blocked, r.recording as corrects,
     case
-        when b.blocked then null
+        when b.blocked or r.recording is not null then null
         when exists (select from suppression p where p.kind = 'recording' and p.mark = s.identity) then 'redelivered_after_deletion'
         when exists (select from suppression p where p.kind = 'caller' and p.mark = s.pseudonym
                      and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) then 'objection_upheld'
@@ -135,8 +147,14 @@ cross join lateral (
 order by s.recording;
 
 -- name: mark_checked!
--- Passed: their audio may be fetched now, unless it stands in the store since before their quarantine.
-update staging set state = case when version_id is null then 'checked' else 'fetched' end, legal_hold = recording = any (:held) where recording = any (:recordings);
+-- Passed: their audio may be fetched now, unless a person has released it as it stands in the store.
+update staging s set state = case when a.released then 'fetched' else 'checked' end,
+    legal_hold = case when a.released then s.legal_hold else s.recording = any (:held) end
+from (
+    select recording, version_id is not null and waived <> '{}' as released
+    from staging where recording = any (:recordings)
+) a
+where s.recording = a.recording;
 
 -- name: mark_correction!
 -- A correction needs no audio: the catalogue has it.
@@ -146,8 +164,9 @@ where s.recording = any (:recordings) and r.vendor = s.vendor and r.identity = s
 
 -- name: plan_refused!
 -- What import refuses goes into the journal of deletions: recorded, not done.
-insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, sealed_ref, due_at)
-select recording, vendor, identity, controller, line, pseudonym, started_at, :trigger, sealed_ref,
+insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id, sealed_ref, due_at)
+select recording, vendor, identity, controller, line, pseudonym, started_at, :trigger,
+    case when version_id is not null then object_key end, version_id, sealed_ref,
     case :trigger::text when 'retention_expired'
         then greatest(retention_eligible_at(coalesce(started_at, delivered_at), :months), callkeeper_now()) else callkeeper_now() end
 from staging where recording = any (:recordings);
@@ -173,7 +192,7 @@ from (
 ) mine
 where s.recording = mine.recording
 returning s.recording, s.controller, s.identity, s.sealed_ref, s.duration_ms, s.media_bytes, s.media_sha256, s.media_codec, s.media_type,
-    s.waived, s.object_key, s.legal_hold, s.missed;
+    s.waived, s.object_key, s.legal_hold, s.missed + (s.missed_in is distinct from :run)::integer as misses;
 
 -- name: mark_fetched!
 -- The audio stands in the store: what it is, as read from it.
@@ -184,17 +203,17 @@ from unnest(:recordings::uuid[], :version_ids::text[], :sha256s::bytea[], :sizes
 where s.recording = f.recording and s.state = 'checked';
 
 -- name: mark_missed!
--- The vendor lists it, and has no audio (yet).
-update staging set missed = missed + 1 where recording = any (:recordings) and state = 'checked';
+-- The vendor lists it, and has no audio (yet): counted once a run, however often its tasks are run.
+update staging set missed = missed + 1, missed_in = run where recording = any (:recordings) and missed_in is distinct from run;
 
 -- name: rename_staged!
 -- Other bytes stand under the key: the call gets a new UUID and key, the old object is planned to go.
-update staging set recording = :fresh, object_key = :object_key where recording = :recording and state = 'checked';
+update staging set recording = :fresh, object_key = :object_key, version_id = null where recording = :recording and state = 'checked';
 
 -- name: plan_orphan!
 -- An object that no row will point to.
-insert into deletion (recording, vendor, identity, controller, trigger, object_key)
-select recording, vendor, identity, controller, 'orphan', object_key from staging where recording = :recording;
+insert into deletion (recording, vendor, identity, controller, trigger, object_key, version_id)
+select recording, vendor, identity, controller, 'orphan', object_key, version_id from staging where recording = :recording;
 
 -- name: count_staged
 -- Still on their way, per controller.

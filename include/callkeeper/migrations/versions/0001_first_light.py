@@ -133,8 +133,7 @@ create table delivery (
     vendor text not null,
     day date not null,
     fingerprint bytea not null,
-    listed_at timestamptz not null default callkeeper_now(),
-    unique (vendor, day, fingerprint)
+    listed_at timestamptz not null default callkeeper_now()
 );
 
 create table delivery_count (
@@ -166,9 +165,11 @@ create table run_day (
     run bigint not null references import_run,
     vendor text not null,
     day date not null,
-    delivery bigint references delivery,
+    delivery bigint not null references delivery,
+    complete boolean not null,
     primary key (run, vendor, day)
 );
+comment on table run_day is 'What a run took for a day, and whether the vendor called it complete then.';
 
 create table tally (
     run bigint not null references import_run,
@@ -217,6 +218,7 @@ CALL_COLUMNS = """
     lane smallint,
     lease_until timestamptz,
     missed integer not null default 0,
+    missed_in bigint,
     object_key text not null,
     version_id text,
     sha256 bytea,
@@ -360,9 +362,10 @@ cross join lateral (values
     ( 1, 'record_invalid', true, 'record_invalid' = any (s.door_faults)),
     ( 2, 'metadata_missing', true, 'metadata_missing' = any (s.door_faults)),
     ( 3, 'line_missing', true, s.line is null),
-    ( 4, 'line_undesignated', true, s.line is not null and s.controller is null),
+    -- whose line it was depends on the day: without a time it cannot be said that it was nobody's
+    ( 4, 'line_undesignated', true, s.line is not null and s.controller is null and s.started_at is not null),
     ( 5, 'time_naive', true, 'time_naive' = any (s.door_faults)),
-    ( 6, 'time_missing', true, s.started_at is null),
+    ( 6, 'time_missing', true, s.started_at is null and not 'time_naive' = any (s.door_faults)),
     ( 7, 'time_in_future', true, s.started_at > (select callkeeper_now()) + interval '1 hour'),
     ( 8, 'direction_unknown', true, s.direction is null),
     ( 9, 'duration_invalid', true, s.duration_ms is null or s.duration_ms < 0 or s.duration_ms > 86400000),
@@ -455,11 +458,12 @@ revoke select on staging, quarantine, recording, deletion, blocker, suppression 
 grant insert, update on config_version, controller, line, processor, vendor, key, import_run, delivery, delivery_count,
     delivery_day, run_day, tally, staging, quarantine, recording, blocker, blocker_cover, deletion to callkeeper_app;
 grant delete on staging, quarantine, blocker_cover to callkeeper_app;
-grant insert on event, suppression to callkeeper_app;
+grant insert on suppression to callkeeper_app;
+-- Not the transaction's id nor the event's: whoever could choose them could slip an event past the sealer.
+grant insert (class, at, body) on event to callkeeper_app, callkeeper_sealer, callkeeper_ageing;
 grant execute on function ensure_trail_partitions to callkeeper_app, callkeeper_sealer, callkeeper_ageing;
 
 grant select on event, event_class to callkeeper_sealer, callkeeper_ageing;
-grant insert on event to callkeeper_sealer, callkeeper_ageing;
 """
 
 

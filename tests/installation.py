@@ -1,0 +1,212 @@
+"""An installation of callkeeper for one test: a configuration, a vendor's folder, a moved clock, an empty catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from callkeeper import blockers, controllers, db, wiring
+from callkeeper.blockers import Blocker
+from callkeeper.clock import HELSINKI
+from callkeeper.deliveries import RunBalance
+from callkeeper.media import ObjectVersion, Store
+from callkeeper.settings import Settings
+from callkeeper.trail.events import Actor
+from run_import import run_import
+
+NOW = datetime(2026, 11, 25, 2, 15, tzinfo=HELSINKI)
+"""What callkeeper_now() says when a test begins: the night's run."""
+DAY = date(2026, 11, 24)
+"""The night's day."""
+ACTOR = Actor(account="data", rule="test")
+
+CONFIG = """
+[policy]
+other_party = "pseudonym"
+[store]
+region = "FI"
+[people]
+data_team = ["data"]
+privacy_officers = ["officer"]
+approvers = ["approver"]
+[[controllers]]
+id = "punavaara"
+name = "Punavaara Oy"
+business_id = "1234567-1"
+contact = { address = "Takomotie 1-3", phone = "010 270 8001", email = "tietosuoja@example.fi" }
+languages = ["fi"]
+notice_version = 2023-09-12
+balancing_test = "LIA-1"
+employee_notice = "HR-1"
+[[controllers]]
+id = "phm"
+name = "PHM Group Services Oy"
+business_id = "3125932-2"
+contact = { address = "Takomotie 1-3", phone = "010 270 8001", email = "tietosuoja@example.fi" }
+languages = ["fi", "sv"]
+notice_version = 2023-09-12
+balancing_test = "LIA-2"
+employee_notice = "HR-2"
+[[lines]]
+number = "020 700 1234"
+controller = "punavaara"
+from = 2023-09-12
+[[lines]]
+number = "010 270 8001"
+controller = "phm"
+from = 2023-09-12
+[[processors]]
+id = "linna"
+kind = "vendor"
+name = "Linna Puhepalvelut Oy"
+contract = "DPA-1"
+valid_to = 2030-12-31
+regions = ["FI"]
+[[vendors]]
+id = "linna"
+processor = "linna"
+kind = "drop"
+location = "{home}/linna"
+retention_days = 30
+"""
+
+TABLES = (
+    "config_version, controller, line, processor, vendor, import_run, delivery, delivery_count, delivery_day, run_day, "
+    "tally, staging, quarantine, recording, blocker, blocker_cover, suppression, deletion"
+)
+
+
+def at(hour: int, minute: int = 0, day: date = DAY) -> datetime:
+    """A Helsinki time of the night's day."""
+    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=HELSINKI)
+
+
+_stores: dict[str, Store] = {}
+
+
+def _store(settings: Settings) -> Store:
+    if settings.store_endpoint not in _stores:
+        _stores[settings.store_endpoint] = wiring.build(settings).store
+    return _stores[settings.store_endpoint]
+
+
+class Installation:
+    """``sql`` is a superuser's connection, in autocommit; ``linna`` the vendor's folder."""
+
+    def __init__(self, settings: Settings, sql: psycopg.Connection[Any], folder: Path) -> None:
+        self.settings = settings.model_copy(update={"config_file": folder / "callkeeper.toml"})
+        self.sql = sql
+        self.folder = folder
+        self.linna = folder / "linna"
+        self.linna.mkdir()
+        sql.execute(f"truncate {TABLES}")
+        self.set_clock(NOW)
+        self._first_event: int = self.value("select coalesce(max(id), 0) from event")
+        self.configure()
+
+    # --- arranging ----------------------------------------------------------------------------------------------------
+
+    def set_clock(self, moment: datetime) -> None:
+        """Moves callkeeper_now() there, as only the owner can."""
+        with db.connect(self.settings, "owner") as owner:
+            db.move_clock(owner, round((moment - datetime.now(UTC)).total_seconds()))
+            owner.commit()
+
+    def later(self, **of_timedelta: int) -> None:
+        """Moves the clock on, from NOW."""
+        self.set_clock(NOW + timedelta(**of_timedelta))
+
+    def configure(self, *edits: tuple[str, str], more: str = "", apply: bool = True) -> wiring.App:
+        """Writes the configuration, each (old, new) edited in, and applies it; the app that reads it."""
+        text = CONFIG.replace("{home}", str(self.folder)) + more
+        for old, new in edits:
+            assert old in text, "an edit must change something"
+            text = text.replace(old, new, 1)
+        self.settings.config_file.write_text(text)
+        self.app = wiring.build(self.settings)
+        # A client of the store costs more than an import: the tests share one.
+        vars(self.app)["store"] = _store(self.settings)
+        if apply:
+            with self.connect() as conn:
+                controllers.apply(conn, self.app.config, ACTOR)
+        return self.app
+
+    def pseudonym(self, e164: str) -> bytes:
+        return self.app.keyring.pseudonym(e164)
+
+    def suppress(self, kind: str, mark: bytes, review_on: date | None = None) -> None:
+        """What the deletion of a recording, or an objection, leaves behind."""
+        self.sql.execute("insert into suppression (kind, mark, review_on) values (%s, %s, %s)", (kind, mark, review_on))
+
+    def block(self, **predicate: Any) -> UUID:
+        """Places a hold with that predicate."""
+        hold = Blocker(
+            blocker=uuid4(), kind="investigation", case_ref="K-1", placed_by="officer", review_on=DAY, **predicate
+        )
+        with self.connect() as conn:
+            blockers.place(conn, hold, ACTOR)
+        return hold.blocker
+
+    # --- acting -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of the tasks' role."""
+        with self.app.connect() as conn:
+            yield conn
+
+    def run(self, key: str = "night", day: date = DAY, vendor: str = "linna", **more: Any) -> RunBalance:
+        """One import, from preflight to balance."""
+        return run_import(self.app, key, day, vendor, **more)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def rows(self, query: str, *parameters: Any) -> list[Any]:
+        return self.sql.execute(query, parameters or None).fetchall()  # type: ignore[arg-type]
+
+    def row(self, query: str, *parameters: Any) -> Any:
+        """The only row."""
+        (found,) = self.rows(query, *parameters)
+        return found
+
+    def value(self, query: str, *parameters: Any) -> Any:
+        return self.row(query, *parameters)[0]
+
+    def events(self, *actions: str) -> list[dict[str, Any]]:
+        """The bodies of this test's events, in their order; those of the actions only, if some are named."""
+        bodies = self.rows("select body from event where id > %s order by id", self._first_event)
+        events = [json.loads(bytes(row.body)) for row in bodies]
+        return [e for e in events if e["action"] in actions] if actions else events
+
+    def day_state(self, day: date = DAY, vendor: str = "linna") -> str:
+        return str(self.value("select state from delivery_day where vendor = %s and day = %s", vendor, day))
+
+    def versions(self) -> list[ObjectVersion]:
+        """The object versions whose key is a recording's of this test, whatever became of it."""
+        keys = {
+            row.object_key
+            for table in ("staging", "quarantine", "recording", "deletion")
+            for row in self.rows(f"select object_key from {table}")
+        }
+        return [v for v in self.app.store.versions("rec/") if v.key in keys]
+
+
+def counts(balance: RunBalance) -> dict[str, int]:
+    """The balance over all controllers, without its zeroes."""
+    total: Counter[str] = Counter()
+    for b in balance.balances:
+        total.update(b.counts)
+    return dict(sorted((+total).items()))
+
+
+def reasons(balance: RunBalance) -> dict[str, int]:
+    """Calls per ``outcome:reason``."""
+    return {f"{outcome}:{reason}": n for (outcome, reason, _), n in sorted(balance.reasons.items()) if n and reason}
