@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from callkeeper import db, settings, wiring
 from callkeeper.clock import helsinki_day
@@ -42,6 +42,10 @@ def app() -> wiring.App:
     return wiring.build(settings.load(**override))
 
 
+class Told(AirflowFailException):
+    """A failure of which the data team has been told already."""
+
+
 @contextlib.contextmanager
 def step() -> Iterator[wiring.App]:
     """A task's body: the app inside, and our errors as Airflow's, retried only where that helps.
@@ -50,6 +54,8 @@ def step() -> Iterator[wiring.App]:
     """
     try:
         yield app()
+    except NotBalanced as wrong:
+        raise Told(str(wrong)) from None
     except CallkeeperError as wrong:
         kind = AirflowException if wrong.retry else AirflowFailException
         raise kind(str(wrong)) from None
@@ -77,6 +83,8 @@ def runbook(opened: wiring.App, dag_id: str) -> str:
 
 def tell_failure(context: Mapping[str, Any]) -> None:
     """A task's failure callback: one mail to the data team, with ids and the runbook's link only."""
+    if isinstance(context.get("exception"), Told):
+        return
     ti = context["ti"]
     opened = app()
     if not opened.settings.smtp_host:
@@ -151,11 +159,12 @@ def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any])
     link = runbook(opened, ti.dag_id)
     mail = balancing.message(news, link=link)
     log.info("%s", mail.text)
-    note_run(opened, ti.dag_id, run_id, mail.text)
+    note_run(opened, ti.dag_id, run_id, balancing.note(news))
     if opened.settings.smtp_host and not balancing.was_mailed(conn, run_id):
         opened.notifier.send(mail)
         balancing.mark_mailed(conn, result.run)
-    unreadable = [d for d in news.unfinished if d.trouble]
+    asked = context["params"].get("vendor")
+    unreadable = [d for d in news.unfinished if d.trouble and asked in (None, d.vendor)]
     if failures or stopped or unreadable or not result.balanced:
         raise NotBalanced(
             f"{len(failures)} tasks failed, {len(stopped)} rules stop an import, {len(unreadable)} days are in trouble, "

@@ -30,16 +30,16 @@ def list_(reason: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([w._asdict() for w in waiting], default=str))
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     if not waiting:
         click.echo("Nothing waits in quarantine.")
         return
-    table = Table("recording", "vendor", "controller", "day", "reason", "since", "decide by")
+    table = Table("recording", "vendor", "reason", "decide by", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for w in waiting:
-        colour = "red" if w.overdue else ""
-        table.add_row(str(w.recording), w.vendor, w.controller or "-", str(w.day), w.reason, str(w.since.date()), str(w.decide_by.date()), style=colour)
+        table.add_row(str(w.recording), w.vendor, w.reason, str(w.decide_by.date()), style="red" if w.overdue else "")
     Console().print(table)
     click.echo("`callkeeper quarantine show RECORDING` says what would mend it.")
 

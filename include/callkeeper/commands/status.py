@@ -11,16 +11,24 @@ from callkeeper.deliveries import TERMS, RunBalance
 
 
 def balance_table(results: list[RunBalance]) -> object:
-    """A rich table: one line a run, vendor and controller."""
+    """A rich table, one line a run, vendor and controller; terms that are nowhere other than zero have no column."""
+    from rich import box
     from rich.table import Table
 
-    table = Table("day", "vendor", "controller", *("found", *map(str, TERMS)), "difference")
+    terms = [str(t) for t in TERMS if any(r.total(t) for r in results)]
+    off = any(not r.balanced for r in results)
+    table = Table("day", "vendor", "controller", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for term in ("found", *terms, *(["difference"] if off else [])):
+        table.add_column(term, justify="right")
+    shown = None
     for result in results:
         for b in result.balances:
-            row = [str(b.counts.get(t, 0) or "·") for t in ("found", *TERMS)]
-            table.add_row(
-                str(result.day), b.vendor, b.controller, *row, str(b.difference) if b.difference else "0", style="red" if b.difference else ""
-            )
+            row = [str(b.counts.get(t, 0) or "·") for t in ("found", *terms)]
+            day = str(result.day) if result.day != shown else ""
+            shown = result.day
+            table.add_row(day, b.vendor, b.controller, *row, *([f"{b.difference:+d}"] if off else []), style="red" if b.difference else "")
+    equation = f"found = {' + '.join(TERMS)}"
+    table.caption = f"{equation}: [red]it does not add up[/]" if off else f"{equation}: it adds up"
     return table
 
 
