@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import email.message
+import email.policy
 import os
+import smtplib
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +18,15 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from callkeeper import db
+from callkeeper.embedded import stack as embedded
 from callkeeper.embedded.ports import free_ports, kept_ports
 from callkeeper.embedded.postgres import Postgres
 from callkeeper.embedded.secrets import Secrets
 from callkeeper.embedded.server import Server
 from callkeeper.embedded.store import PORTS, RECORDINGS, SeaweedFS
+from callkeeper.embedded.supervision import Program
+from callkeeper.errors import SetupFailed
 
 
 @pytest.fixture
@@ -219,3 +228,163 @@ def test_secrets_and_ports_are_kept(tmp_path: Path) -> None:
     assert {name: more[name] for name in ports} == ports
     assert len(set(more.values())) == 3
     assert Secrets(tmp_path / "secrets").get("password") == secret
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stack without Airflow (which the acceptance tests start), in a folder whose name needs quoting everywhere."""
+    folder = tmp_path_factory.mktemp("stack") / "my 100% var"
+    try:
+        embedded.up(folder, with_airflow=False, say=lambda line: None)
+        yield folder
+    finally:
+        embedded.down(folder, say=lambda line: None)
+
+
+def running(home: Path) -> dict[str, Program]:
+    return {program.name: program for program in embedded.status(home) if program.is_running}
+
+
+def session_of(home: Path) -> list[psutil.Process]:
+    """Every process of the stack: what is in its supervisor's session, and what descends from it."""
+    session = int((home / "stack" / "supervisord.pid").read_text())
+    members = [process for process in psutil.process_iter() if os.getsid(process.pid) == session]
+    return [*members, *(child for process in members for child in process.children(recursive=True))]
+
+
+def test_up_starts_everything_and_again_changes_nothing(home: Path) -> None:
+    before, ports = running(home), (home / "stack" / "ports.json").read_text()
+    files = {path: path.read_bytes() for path in [home / "callkeeper.env", *(home / "secrets").iterdir()]}
+
+    embedded.up(home, with_airflow=False, say=lambda line: None)
+
+    assert set(before) == {"postgres", "store", "mail"}
+    assert running(home) == before
+    assert (home / "stack" / "ports.json").read_text() == ports
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_callkeeper_finds_its_database_and_store_by_the_written_settings(home: Path) -> None:
+    settings = embedded.Stack(home).settings
+
+    with db.connect(settings) as conn:
+        assert db.now(conn).tzinfo is not None
+    assert embedded.Stack(home).store.credentials("importer") == (
+        settings.store_access_key.get_secret_value(),
+        settings.store_secret_key.get_secret_value(),
+    )
+    assert embedded.Stack(home).store.writes_through()
+
+
+def test_a_line_that_a_person_wrote_into_the_settings_stays(home: Path) -> None:
+    file = home / "callkeeper.env"
+    file.write_text(file.read_text() + "CALLKEEPER_MAIL_TO='them@example.com'\n")
+
+    embedded.Stack(home).configure()
+
+    assert embedded.Stack(home).settings.mail_to == "them@example.com"
+
+
+def test_a_mail_is_caught_with_its_letters_unharmed(home: Path) -> None:
+    message = email.message.EmailMessage()
+    message["Subject"], message["From"], message["To"] = "Yön tase", "a@localhost", "b@localhost"
+    message.set_content("Löytyi: 7")
+
+    with smtplib.SMTP("127.0.0.1", embedded.Stack(home).ports["mail"]) as smtp:
+        smtp.send_message(message)
+
+    (caught,) = (home / "mail").glob("*.eml")
+    read = email.message_from_bytes(caught.read_bytes(), policy=email.policy.default)
+    assert (read["Subject"], read.get_content().strip()) == ("Yön tase", "Löytyi: 7")
+    assert stat.S_IMODE(caught.stat().st_mode) == 0o600
+
+
+def test_every_program_of_the_stack_listens_on_loopback_only(home: Path) -> None:
+    addresses = {
+        (connection.laddr.ip, process.name())
+        for process in session_of(home)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert {ip for ip, _ in addresses} == {"127.0.0.1"}
+    assert len({name for _, name in addresses}) >= 3
+
+
+def test_nothing_secret_in_the_home_can_be_read_by_others(home: Path) -> None:
+    loose = [
+        path
+        for path in home.rglob("*")
+        if stat.S_IMODE(path.stat().st_mode) & 0o077 and (home / "stack" / "store") not in path.parents
+    ]
+    secrets = {path.read_text() for path in (home / "secrets").iterdir() if path.name != "supervisor_password"}
+
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert loose == []
+    kept_in_clear = [
+        path
+        for path in (home / "stack").glob("*")
+        if path.is_file() and any(secret in path.read_text(errors="replace") for secret in secrets)
+    ]
+    assert [path.name for path in kept_in_clear] == ["store-identities.json"]
+
+
+def test_two_ups_at_a_time_are_refused_in_words(home: Path) -> None:
+    with embedded.Stack(home).locked(), pytest.raises(SetupFailed, match="Another"):
+        embedded.up(home, with_airflow=False, say=lambda line: None)
+
+
+def test_after_the_supervisor_alone_was_killed_up_ends_what_it_left_and_starts_again(home: Path) -> None:
+    left = running(home)
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], cwd=home / "stack")
+    psutil.Process(int((home / "stack" / "supervisord.pid").read_text())).kill()
+
+    embedded.up(home, with_airflow=False, say=lambda line: None)
+
+    assert not [program.pid for program in left.values() if psutil.pid_exists(program.pid or 0)]
+    assert set(running(home)) == set(left)
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_after_everything_was_killed_up_brings_it_back_with_nothing_lost(home: Path) -> None:
+    stack = embedded.Stack(home)
+    with stack.postgres.connect() as conn:
+        conn.execute("create table probe as select 7 as kept")
+    stored = stack.store.client("importer").put_object(Bucket=RECORDINGS, Key="rec/probe", Body=b"kept")
+
+    family = session_of(home)
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, timeout=20)
+    embedded.up(home, with_airflow=False, say=lambda line: None)
+
+    with stack.postgres.connect() as conn:
+        assert conn.execute("select kept from probe").fetchone() == (7,)
+    kept = stack.store.client("importer").get_object(Bucket=RECORDINGS, Key="rec/probe", VersionId=stored["VersionId"])
+    assert kept["Body"].read() == b"kept"
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    import socket
+
+    stack = embedded.Stack(tmp_path / "var")
+    with socket.socket() as taker:
+        taker.bind(("127.0.0.1", stack.ports["mail"]))
+        taker.listen()
+        with pytest.raises(SetupFailed, match="chosen for mail, is taken"):
+            embedded.up(tmp_path / "var", with_airflow=False, say=lambda line: None)
+
+    assert running(tmp_path / "var") == {}
+
+
+def test_down_ends_every_process_and_keeps_the_data(home: Path) -> None:
+    family = session_of(home)
+
+    embedded.down(home, say=lambda line: None)
+
+    assert len(family) >= 4
+    assert not [process for process in family if process.is_running()]
+    assert running(home) == {}
+    assert (home / "stack" / "postgres" / "PG_VERSION").read_text().strip() == "18"

@@ -11,9 +11,9 @@ from callkeeper.embedded.stack import Stack
 
 
 def main() -> None:
-    """``python -m callkeeper.embedded.service HOME PROGRAM``."""
-    home, program = Path(sys.argv[1]), sys.argv[2]
-    stack = Stack(home)
+    """``python -m callkeeper.embedded.service PROGRAM``, with the stack's home in CALLKEEPER_HOME."""
+    program = sys.argv[1]
+    stack = Stack(Path(os.environ["CALLKEEPER_HOME"]))
     if program == "mail":
         mailcatcher.run(stack.home / "mail", stack.ports["mail"])
         return

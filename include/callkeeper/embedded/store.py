@@ -67,6 +67,7 @@ class SeaweedFS(Server):
 
     def prepare(self) -> None:
         private_folder(self.folder)
+        self._forget_sockets()
         write_private(self._identities, json.dumps(self._configuration(), indent=1))
 
     def environment(self) -> Mapping[str, str]:
@@ -110,6 +111,10 @@ class SeaweedFS(Server):
             "-s3.autoCreateBucket=false",
             "-s3.allowDeleteBucketNotEmpty=false",
         ]
+
+    def stop(self, *, kill: bool = False) -> None:
+        super().stop(kill=kill)
+        self._forget_sockets()
 
     def is_ready(self) -> bool:
         return all(_answers(f"http://127.0.0.1:{self.ports[name]}/healthz") for name in ("volume", "s3"))
@@ -166,6 +171,18 @@ class SeaweedFS(Server):
             ],
             "policies": [{"name": name, "content": json.dumps(_policy(actions))} for name, actions in _MAY.items()],
         }
+
+    def _forget_sockets(self) -> None:
+        """SeaweedFS leaves its inner sockets in /tmp when it is killed; where they are cannot be set."""
+        for part in ("master", "volume", "filer", "s3"):
+            socket = Path(f"/tmp/seaweedfs-{part}-grpc-{self.ports[f'{part}_grpc']}.sock")  # noqa: S108
+            try:
+                socket.unlink(missing_ok=True)
+            except PermissionError:
+                raise SetupFailed(
+                    f"{socket} belongs to another user of this machine, and the store needs that name.",
+                    mend="Delete ports.json in the stack's folder: new ports, and so new names, are chosen then.",
+                ) from None
 
     def _shell(self, line: str) -> str:
         done = subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -64,7 +63,13 @@ class Supervisor:
             return
         self.end_orphans()
         write_private(self._config, self._configuration())
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT / "include")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        environment = {
+            **os.environ,
+            "CALLKEEPER_HOME": str(self.home),
+            "PYTHONPATH": str(PROJECT / "include"),
+            "PATH": path,
+        }
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-c", str(self._config)],
             env=environment,
@@ -74,7 +79,9 @@ class Supervisor:
             check=False,
             cwd=self.folder,
         )
-        self._wait(self.is_running, 20, f"The supervisor did not start. {done.stderr.strip()}")
+        if done.returncode != 0:
+            raise SetupFailed(f"The supervisor did not start: {done.stderr.strip()}")
+        self._wait(self.is_running, 20, "The supervisor did not start.")
 
     def programs(self) -> list[Program]:
         """The programs, in the order in which they start; all of them stopped, if there is no supervisor."""
@@ -126,35 +133,30 @@ class Supervisor:
         return self.folder / "supervisord.conf"
 
     def _configuration(self) -> str:
-        """No secret but the supervisor's own password. All autostart=false: `up` starts each when what it needs is ready."""
+        """No secret but the supervisor's own password, and no path: supervisord gives some characters of a path a meaning.
 
-        def text(value: object) -> str:
-            return str(value).replace("%", "%%")
-
-        folder = text(self.folder)
+        It starts in our folder, with our Python first on its PATH. All autostart=false: `up` starts each program when
+        what that one needs is ready.
+        """
         sections = [
             "[supervisord]",
-            f"logfile={folder}/supervisord.log",
-            f"pidfile={folder}/supervisord.pid",
-            f"directory={folder}",
-            f"childlogdir={folder}",
+            "logfile=supervisord.log",
+            "pidfile=supervisord.pid",
+            "childlogdir=.",
             "umask=077",
             "minfds=1024",
             "[inet_http_server]",
             f"port=127.0.0.1:{self.port}",
             f"username={_USER}",
-            f"password={text(self.password)}",
+            f"password={self.password}",
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
         ]
         for name in self.names:
-            command = shlex.join(
-                [sys.executable, "-W", "ignore", "-m", "callkeeper.embedded.service", str(self.home), name]
-            )
             group = "true" if name.startswith("airflow") else "false"
             sections += [
                 f"[program:{name}]",
-                f"command={text(command)}",
+                f"command=python -W ignore -m callkeeper.embedded.service {name}",
                 "autostart=false",
                 "autorestart=true",
                 "startsecs=2",
@@ -163,7 +165,7 @@ class Supervisor:
                 f"stopasgroup={group}",
                 f"killasgroup={group}",
                 "redirect_stderr=true",
-                f"stdout_logfile={folder}/{name}.log",
+                f"stdout_logfile={name}.log",
                 "stdout_logfile_maxbytes=20MB",
                 "stdout_logfile_backups=3",
             ]
