@@ -14,9 +14,11 @@ import hashlib
 import io
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import BinaryIO, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -52,6 +54,8 @@ _STARTED: Final = re.compile(r',"(\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d",')
 """The first time in a row. No caller's name can pretend to be one: quotes within a field are doubled."""
 
 _NAME: Final = re.compile(r"([A-Za-z]+)-([^-]*)-(.*)-(\d{8})-(\d{6})-([!-~]*\d\.\d+)")
+_EPOCH: Final = re.compile(r"(?:^|-)(\d{9,10})\.\d+$")
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 _LEG: Final = re.compile(r"-(?:rx|tx)$")
 _TEMPORARY: Final = re.compile(r"\.(?:tmp|part)$", re.IGNORECASE)
 _INBOUND_CONTEXTS: Final = (
@@ -95,6 +99,7 @@ class _Row(NamedTuple):
     src: str
     dst: str
     clid: str
+    """Display name and number; empty where there is no name, as it says nothing then that ``src`` doesn't."""
     context: str
     is_first_leg: bool
     """A Local channel's ``;1`` half: the same call seen from inside, with its parties turned round."""
@@ -135,7 +140,8 @@ class _Day:
 
     start: datetime
     end: datetime
-    rows: list[_Row] = field(default_factory=list)
+    calls: dict[str, list[_Row]] = field(default_factory=dict)
+    """uniqueid → its rows"""
     recordings: dict[str, _Recording] = field(default_factory=dict)
     reaches_back: bool = False
     settled: bool = False
@@ -188,7 +194,7 @@ class Asterisk:
     def day_status(self, day: date, tz: tzinfo) -> DayStatus:
         """Complete once a call has started an hour after the day's end, if the call details reach back to the day."""
         found = self._read(day, tz)
-        has_rows = any(found.has(row.start) for row in found.rows)
+        has_rows = any(found.has(row.start) for rows in found.calls.values() for row in rows)
         if found.settled and (has_rows or found.reaches_back):
             return "complete"
         named_today = any(_is_on(recording, day, tz) for recording in found.recordings.values())
@@ -212,16 +218,15 @@ class Asterisk:
         its header or a later call tells that it is finished.
         """
         found = self._read(day, tz)
-        by_call: dict[str, list[_Row]] = {}
         by_stem: dict[str, list[_Row]] = {}
-        for row in found.rows:
-            by_call.setdefault(row.uniqueid, []).append(row)
-            if row.stem:
-                by_stem.setdefault(row.stem, []).append(row)
+        for rows in found.calls.values():
+            for row in rows:
+                if row.stem:
+                    by_stem.setdefault(row.stem, []).append(row)
         recorded_lines: set[str] = set()
         recorded_calls: set[str] = set()
         for _, recording in sorted(found.recordings.items()):
-            rows = _rows_of(recording, by_call, by_stem)
+            rows = _rows_of(recording, found.calls, by_stem)
             recorded_calls.update(row.uniqueid for row in rows)
             if not rows:
                 if _is_on(recording, day, tz) and (found.settled or self._is_finished(recording)):
@@ -239,7 +244,7 @@ class Asterisk:
             if stem not in found.recordings and (rows := _answered(rows)) and found.has(_started(rows)):
                 recorded_calls.update(row.uniqueid for row in rows)
                 yield _call(self._parse(stem, day), rows)
-        for uniqueid, rows in sorted(by_call.items()):
+        for uniqueid, rows in sorted(found.calls.items()):
             if uniqueid in recorded_calls or not (rows := _answered(rows)) or not found.has(_started(rows)):
                 continue
             call = _call(_Recording(stem="", folder_day=day, uniqueid=uniqueid), rows)
@@ -277,7 +282,6 @@ class Asterisk:
         """Streams the call details, and keeps the rows around the day."""
         first, last = found.start - _AROUND, found.end + _AROUND
         first_date, last_date = (at.astimezone(self._cdr_tz).date().isoformat() for at in (first, last))
-        rows: dict[_Row, None] = {}  # the same row stands in Master.csv and in its account's own file
         short = 0
         for name in self._cdr_names():
             with self._cdr.open(name) as file, io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace") as lines:
@@ -296,14 +300,14 @@ class Asterisk:
                             continue
                         found.reaches_back |= row.start < found.start
                         found.settled |= row.start >= found.end + SETTLED_AFTER
-                        if first <= row.start < last:
-                            rows[row] = None
-        if short and not rows:
+                        same_call = found.calls.setdefault(row.uniqueid, []) if first <= row.start < last else [row]
+                        if row not in same_call:  # it stands in Master.csv and in its account's own file
+                            same_call.append(row)
+        if short and not found.calls:
             raise DeliveryUnreadable(
                 f"The call details of the exchange {self._name} have fewer than {_COLUMNS} columns.",
                 mend="Set loguniqueid=yes and loguserfield=yes in cdr.conf.",
             )
-        found.rows = list(rows)
 
     def _cdr_names(self) -> list[str]:
         pattern = re.compile(re.escape(self._cdr_name).replace(r"\*", "[^/]*"))
@@ -341,18 +345,19 @@ class Asterisk:
             userfield,
         ) = columns[:_COLUMNS]
         began = _epoch(uniqueid)
+        started = _aware(start, self._cdr_tz, began) or began or datetime.min.replace(tzinfo=UTC)
         extras = columns[_COLUMNS:]
         return _Row(
             uniqueid=uniqueid,
-            start=_aware(start, self._cdr_tz, began) or began or datetime.min.replace(tzinfo=UTC),
-            answer=_aware(answer, self._cdr_tz, began),
+            start=started,
+            answer=started if answer == start else _aware(answer, self._cdr_tz, began),
             end=_aware(end, self._cdr_tz, began),
             billsec=int(billsec) if billsec.isascii() and billsec.isdigit() and len(billsec) < 7 else None,
             answered=disposition == "ANSWERED",
             src=src,
-            dst=dst,
-            clid=clid,
-            context=context,
+            dst=sys.intern(dst),
+            clid="" if clid.startswith('""') else clid,
+            context=sys.intern(context),
             is_first_leg=channel.startswith("Local/") and channel.endswith(";1"),
             stem=_stem_of_userfield(userfield),
             extras=(*_LATER_COLUMNS, *["extra-column"] * len(extras))[: len(extras)],
@@ -414,10 +419,11 @@ class Asterisk:
 
 
 def _rows_of(recording: _Recording, by_call: Mapping[str, list[_Row]], by_stem: Mapping[str, list[_Row]]) -> list[_Row]:
-    """The rows that a recording belongs to: those that name it, else those of the call in its name."""
-    rows = by_stem.get(recording.stem) or by_call.get(recording.uniqueid or "", [])
-    same_call = [row for row in by_call.get(recording.uniqueid or "", []) if row.stem in (None, recording.stem)]
-    rows = list(dict.fromkeys([*rows, *same_call]))
+    """The rows that a recording belongs to: those that name it, and those of its call that name no other."""
+    of_call = by_call.get(recording.uniqueid or "", [])
+    rows = list(by_stem.get(recording.stem, ()))
+    rows += [row for row in of_call if row.stem is None]
+    rows = rows or of_call
     return [row for row in rows if not row.is_first_leg] or rows
 
 
@@ -494,9 +500,9 @@ def _parties(recording: _Recording, row: _Row) -> tuple[Direction | None, Number
     # Behind a ring group or a queue the row's dst is the group, the name has the number that was called.
     line = _line(recording.called, row.dst)
     if kind == "in":
-        # The number may have been asserted by the network for somebody who hid it; an empty clid says nothing.
-        said = [recording.caller, "" if "<>" in row.clid else row.clid]
-        hidden = any(normalise(text) == WITHHELD for text in said if text)
+        # The number may have been asserted by the network for somebody who hid it.
+        said = {recording.caller, row.clid} - {"", row.src}
+        hidden = any(normalise(text) == WITHHELD for text in said)
         return Direction.inbound, WITHHELD if hidden else normalise(row.src), line
     return None, normalise(row.src), line
 
@@ -531,7 +537,7 @@ def _media(recording: _Recording) -> Media:
 
 def _ref(recording: _Recording) -> VendorRef:
     facts = {"path": recording.path, "beside": sorted(recording.beside)}
-    return VendorRef(json.dumps({name: value for name, value in facts.items() if value}, separators=(",", ":")))
+    return VendorRef(_compact({name: value for name, value in facts.items() if value}))
 
 
 def _paths(ref: VendorRef) -> list[str]:
@@ -556,17 +562,24 @@ def _stem_of_userfield(userfield: str) -> str | None:
 
 def _epoch(uniqueid: str | None) -> datetime | None:
     """When the channel was made, which its uniqueid holds: ``1795534769.0``, with a system's name before it or not."""
-    found = re.search(r"(?:^|-)(\d{9,10})\.\d+$", uniqueid or "")
+    found = _EPOCH.search(uniqueid or "")
     return datetime.fromtimestamp(int(found[1]), UTC) if found else None
 
 
 def _aware(text: str, tz: tzinfo, near: datetime | None) -> datetime | None:
     """A local time in UTC. In the hour that comes twice the uniqueid's epoch tells which is meant; without it: None."""
     try:
-        at = datetime.fromisoformat(text).replace(tzinfo=tz)
+        at = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        first, second = _offsets(text[:13], tz)
     except ValueError:
         return None
-    first, second = at.astimezone(UTC), at.replace(fold=1).astimezone(UTC)
     if first == second:
-        return first
-    return min(first, second, key=lambda candidate: abs(candidate - near)) if near else None
+        return at - first
+    return min(at - first, at - second, key=lambda candidate: abs(candidate - near)) if near else None
+
+
+@lru_cache(maxsize=1024)
+def _offsets(hour: str, tz: tzinfo) -> tuple[timedelta, timedelta]:
+    """What a local hour is ahead of UTC; two different offsets in the hour that comes twice."""
+    at = datetime.fromisoformat(hour + ":00:00").replace(tzinfo=tz)
+    return at.utcoffset() or timedelta(), at.replace(fold=1).utcoffset() or timedelta()
