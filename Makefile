@@ -40,7 +40,8 @@ setup: ## make .venv from the lock, with the callkeeper command in it
 		"$$python" -m venv --clear .venv
 		printf '%s' "$$PWD" > .venv/.path
 	fi
-	if ! mkdir -p "$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:-/nonexistent}/.cache}/uv}" 2>/dev/null; then export UV_CACHE_DIR="$$PWD/.venv/.uv-cache"; fi
+	cache="$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:+$$HOME/.cache}}}"
+	if [ -z "$$cache" ] || ! mkdir -p "$$cache" 2>/dev/null || ! [ -w "$$cache" ]; then export UV_CACHE_DIR="$$PWD/.venv/.uv-cache"; fi
 	# Copies, not links: links fail with a warning where the cache is on another disk.
 	export VIRTUAL_ENV="$$PWD/.venv" UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1
 	$(BIN)/python -m pip install -qq --no-input uv==$(UV_VERSION)
