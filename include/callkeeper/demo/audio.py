@@ -21,17 +21,17 @@ def speech(seed: int, seconds: float) -> Samples:
     """Syllables of a voice between pauses, some of them hissed; two voices take turns, as on a call."""
     rng = np.random.default_rng(seed)
     sound = rng.normal(0, 12, round(seconds * RATE_HZ))  # a line is never quite silent
-    voices, at, turn = rng.uniform(90, 240, 2), 0.1, 0
+    voices, at, turn = rng.uniform(90, 240, 2).tolist(), 0.1, 0
     while at < seconds - 0.1:
         length = min(rng.uniform(0.08, 0.3), seconds - at)
         start, count = round(at * RATE_HZ), round(length * RATE_HZ)
-        t = np.arange(count) / RATE_HZ
+        t = np.arange(count, dtype=np.float32) / RATE_HZ
         if rng.random() < 0.15:
             burst = rng.normal(0, 1200, count)
         else:
             glide = 2 * np.pi * voices[turn] * (t + rng.uniform(-0.15, 0.15) * t * t)
-            formants = rng.uniform((300, 900), (800, 2400))
-            overtones = np.arange(1, 15)
+            formants = rng.uniform((300, 900), (800, 2400)).tolist()
+            overtones = np.arange(1, 11, dtype=np.float32)
             near = sum(np.exp(-(((overtones * voices[turn] - f) / 250) ** 2)) for f in formants) + 0.05
             burst = 3500 * (near[:, None] * np.sin(overtones[:, None] * glide)).sum(axis=0)
         sound[start : start + count] += (burst * np.hanning(count))[: len(sound) - start]
@@ -63,7 +63,9 @@ def opus(samples: Samples) -> bytes:
     """Opus in Ogg, 16 kbit/s."""
     target = io.BytesIO()
     with av.open(target, "w", format="ogg", container_options={"fflags": "+bitexact"}) as file:
-        stream: Any = file.add_stream("libopus", rate=RATE_HZ, layout="mono", options={"application": "voip"})
+        stream: Any = file.add_stream(
+            "libopus", rate=RATE_HZ, layout="mono", options={"application": "voip", "compression_level": "0"}
+        )
         stream.bit_rate = 16_000
         step = stream.codec_context.frame_size or RATE_HZ // 50
         for start in range(0, len(samples), step):
