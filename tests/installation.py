@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,13 +90,14 @@ def at(hour: int, minute: int = 0, day: date = DAY) -> datetime:
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=HELSINKI)
 
 
-_stores: dict[str, Store] = {}
+_stores: dict[tuple[str, str], Store] = {}
 
 
 def _store(settings: Settings) -> Store:
-    if settings.store_endpoint not in _stores:
-        _stores[settings.store_endpoint] = wiring.build(settings).store
-    return _stores[settings.store_endpoint]
+    which = settings.store_endpoint, settings.store_secret_key.get_secret_value()
+    if which not in _stores:
+        _stores[which] = wiring.build(settings).store
+    return _stores[which]
 
 
 class Installation:
@@ -106,13 +108,18 @@ class Installation:
         self.sql = sql
         self.folder = folder
         self.linna = folder / "linna"
+        self.reset()
+
+    # --- arranging ----------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """As if nothing had been delivered yet, and nothing imported."""
+        shutil.rmtree(self.linna, ignore_errors=True)
         self.linna.mkdir()
-        sql.execute(f"truncate {TABLES}")
+        self.sql.execute(f"truncate {TABLES} restart identity")
         self.set_clock(NOW)
         self._first_event: int = self.value("select coalesce(max(id), 0) from event")
         self.configure()
-
-    # --- arranging ----------------------------------------------------------------------------------------------------
 
     def set_clock(self, moment: datetime) -> None:
         """Moves callkeeper_now() there, as only the owner can."""
@@ -124,6 +131,17 @@ class Installation:
         """Moves the clock on, from NOW."""
         self.set_clock(NOW + timedelta(**of_timedelta))
 
+    def change_settings(self, **changed: object) -> None:
+        """Other settings from now on."""
+        self.settings = self.settings.model_copy(update=changed)
+        self.app = self._build()
+
+    def _build(self) -> wiring.App:
+        app = wiring.build(self.settings)
+        # A client of the store costs more than an import: the tests share one.
+        vars(app)["store"] = _store(self.settings)
+        return app
+
     def configure(self, *edits: tuple[str, str], more: str = "", apply: bool = True) -> wiring.App:
         """Writes the configuration, each (old, new) edited in, and applies it; the app that reads it."""
         text = CONFIG.replace("{home}", str(self.folder)) + more
@@ -131,9 +149,7 @@ class Installation:
             assert old in text, "an edit must change something"
             text = text.replace(old, new, 1)
         self.settings.config_file.write_text(text)
-        self.app = wiring.build(self.settings)
-        # A client of the store costs more than an import: the tests share one.
-        vars(self.app)["store"] = _store(self.settings)
+        self.app = self._build()
         if apply:
             with self.connect() as conn:
                 controllers.apply(conn, self.app.config, ACTOR)
