@@ -58,28 +58,28 @@ def fetch(conn: db.Connection, job: Import, store: Store, probe: Prober, *, lane
     others stay staged, and are pending in the balance.
     """
     done: Counter[str] = Counter()
-    tried: list[UUID] = []
+    after = UUID(int=0)
     while True:
         batch = list(
-            db.queries().claim(conn, vendor=job.vendor.name, run=job.run, lane=lane, limit=claim_rows, tried=tried)
+            db.queries().claim(conn, vendor=job.vendor.name, run=job.run, lane=lane, limit=claim_rows, after=after)
         )
         conn.commit()
         if not batch:
             return done
+        after = max(row.recording for row in batch)
         reach("fetch.claimed")
-        done += _fetch_batch(conn, job, store, probe, batch, tried)
+        done += _fetch_batch(conn, job, store, probe, batch)
         log.info("%s, lane %d: %s", job.vendor.name, lane, ", ".join(f"{n} {what}" for what, n in sorted(done.items())))
 
 
 def _fetch_batch(
-    conn: db.Connection, job: Import, store: Store, probe: Prober, batch: Sequence[db.Row], tried: list[UUID]
+    conn: db.Connection, job: Import, store: Store, probe: Prober, batch: Sequence[db.Row]
 ) -> Counter[str]:
     fetched: list[Fetched] = []
     missing: list[db.Row] = []
     failures = 0
     try:
         for row in batch:
-            tried.append(row.recording)
             try:
                 fetched.append(_fetch_one(conn, job, store, probe, row))
                 failures = 0

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from hashlib import blake2b
 from uuid import UUID, uuid4
 
 from callkeeper import db
@@ -221,6 +222,7 @@ def _rows(
     keyring, name, months = job.keyring, job.vendor.name, job.rules.retention_months
     delivered_key_day = _key_day(delivered_at, months)
     key_days: dict[date, str] = {}
+    revision_key = keyring.tombstone("revision", name)
     chunk = job.rules.chunk_rows
     for seq, call in enumerate(calls):
         if seq % chunk == 0:
@@ -250,7 +252,7 @@ def _rows(
             seq,
             recording,
             identity,
-            _revision(keyring, call, str(number)),
+            _revision(revision_key, call, str(number)),
             references.seal(call.ref.encode(), identity),
             call.started_at,
             call.duration_ms,
@@ -276,14 +278,14 @@ def _key_day(started_at: datetime, months: int) -> str:
     return helsinki_day(retention_eligible_at(started_at, months)).isoformat()
 
 
-def _revision(keyring: Keyring, call: VendorCall, number: str) -> bytes:
+def _revision(key: bytes, call: VendorCall, number: str) -> bytes:
     """Tells whether a redelivered record says something else; keyed, since it covers the number."""
     media = call.media
     facts = (
-        call.ref, number, call.started_at.timestamp() if call.started_at else None, call.duration_ms, call.direction, call.service_number,
-        call.status, media.bytes, media.sha256, media.encryption, call.faults,
-    )  # fmt: skip
-    return keyring.tombstone("revision", repr(facts))
+        f"{call.ref}\n{number}\n{call.started_at and call.started_at.timestamp()}\n{call.duration_ms}\n{call.direction}\n{call.service_number}\n"
+        f"{call.status}\n{media.bytes}\n{media.sha256 and media.sha256.hex()}\n{media.encryption}\n{call.faults}"
+    )
+    return blake2b(facts.encode(), key=key, digest_size=16).digest()
 
 
 # --- check ------------------------------------------------------------------------------------------------------------

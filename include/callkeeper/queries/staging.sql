@@ -14,8 +14,8 @@ copy arrival (seq, recording, identity, revision, sealed_ref, started_at, durati
     object_key) from stdin (format binary);
 
 -- name: analyze_arrival#
--- So that the planner knows how many came.
-analyze arrival;
+-- So that the planner knows how many came; the wide columns tell it nothing.
+analyze arrival (identity, revision, line);
 
 -- name: drop_repeated!
 -- A recording that came twice in one listing counts once: the last wins.
@@ -182,11 +182,11 @@ from staging s join unnest(:recordings::uuid[], :reasons::text[]) as w (recordin
 delete from staging where recording = any (:recordings);
 
 -- name: claim
--- A lane's next batch: nobody's, its own from an earlier try, or one whose lane has gone silent.
+-- A lane's next batch, in the order of the UUIDs: nobody's, its own from an earlier try, or one whose lane has gone silent.
 update staging s set lane = :lane, lease_until = clock_timestamp() + interval '15 minutes'
 from (
     select recording from staging
-    where vendor = :vendor and run = :run and state = 'checked' and recording <> all (:tried)
+    where vendor = :vendor and run = :run and state = 'checked' and recording > :after
       and (lane is null or lane = :lane or lease_until < clock_timestamp())
     order by recording limit :limit for update skip locked
 ) mine
