@@ -234,7 +234,7 @@ def _packets(file: Any, stream: Any, size: int, tick: float) -> Iterator[Any]:
     context, leap = stream.codec_context, 0.0
     if context.name.startswith("pcm_") and context.bit_rate:
         # By the bytes that are there, not by what the header says; FFmpeg gives the times of what it then finds.
-        leap = size * 8 / context.bit_rate - 2 * SAMPLE_SECONDS
+        leap = size * 8 / context.bit_rate - 1.25 * SAMPLE_SECONDS
     for packet in _demuxed(file, stream):
         yield packet
         if leap > SAMPLE_SECONDS and (packet.pts or 0) * tick >= SAMPLE_SECONDS:
