@@ -29,7 +29,17 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 
-from airflow.sdk import Asset, CronDataIntervalTimetable, Param, TriggerRule, chain, dag, get_current_context, task, task_group
+from airflow.sdk import (
+    Asset,
+    CronDataIntervalTimetable,
+    Param,
+    TriggerRule,
+    chain,
+    dag,
+    get_current_context,
+    task,
+    task_group,
+)
 
 from callkeeper import settings
 from callkeeper.clock import HELSINKI
@@ -137,8 +147,16 @@ def balance() -> dict[str, int]:
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
     params={
-        "day": Param(None, type=["null", "string"], format="date", pattern=r"^\d{4}-\d{2}-\d{2}$", description="One day, taken again; empty: yesterday."),
-        "vendor": Param(None, type=["null", "string"], pattern=r"^[a-z][a-z0-9-]{0,30}$", description="One vendor; empty: all."),
+        "day": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            pattern=r"^\d{4}-\d{2}-\d{2}$",
+            description="One day, taken again; empty: yesterday.",
+        ),
+        "vendor": Param(
+            None, type=["null", "string"], pattern=r"^[a-z][a-z0-9-]{0,30}$", description="One vendor; empty: all."
+        ),
     },
     default_args={
         "owner": "data-team",

@@ -43,13 +43,28 @@ def events_page() -> str:
     from callkeeper.trail import events
 
     lines = ["# Events of the trail", "", events.__doc__ or "", ""]
-    kinds = [k for k in vars(events).values() if isinstance(k, type) and issubclass(k, events.Event) and k is not events.Event]
+    kinds = [
+        k
+        for k in vars(events).values()
+        if isinstance(k, type) and issubclass(k, events.Event) and k is not events.Event
+    ]
     for kind in sorted(kinds, key=lambda k: (k.event_class, k.action)):
-        lines += [f"## {kind.action}", "", f"Class `{kind.event_class}`, version {kind.version}. {kind.__doc__}", "", "| field | type |", "|---|---|"]
+        lines += [
+            f"## {kind.action}",
+            "",
+            f"Class `{kind.event_class}`, version {kind.version}. {kind.__doc__}",
+            "",
+            "| field | type |",
+            "|---|---|",
+        ]
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
             hint = hints[field.name]
-            shown = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "").replace("uuid.", "")
+            shown = (
+                hint.__name__
+                if isinstance(hint, type) and not typing.get_args(hint)
+                else str(hint).replace("typing.", "").replace("uuid.", "")
+            )
             shown = shown.replace("collections.abc.", "").replace("|", "\\|")
             lines.append(f"| `{field.name}` | {shown} |")
         lines.append("")
@@ -59,15 +74,28 @@ def events_page() -> str:
 def reasons_page() -> str:
     from callkeeper.quality import REASONS
 
-    lines = ["# Why a call waits in quarantine", "", "| reason | what it means | what mends it | a person may let it pass |", "|---|---|---|---|"]
-    lines += [f"| `{code}` | {r.means} | {r.mend} | {'yes' if r.releasable else 'no'} |" for code, r in REASONS.items() if r.gate]
+    lines = [
+        "# Why a call waits in quarantine",
+        "",
+        "| reason | what it means | what mends it | a person may let it pass |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{code}` | {r.means} | {r.mend} | {'yes' if r.releasable else 'no'} |"
+        for code, r in REASONS.items()
+        if r.gate
+    ]
     lines += ["", "Only counted, never stopped:", "", "| check | what it means | what happens |", "|---|---|---|"]
     lines += [f"| `{code}` | {r.means} | {r.mend} |" for code, r in REASONS.items() if not r.gate]
     return MADE + "\n".join(lines) + "\n"
 
 
 def pages() -> dict[Path, str]:
-    made = {DOCS / "settings.md": settings_page(), DOCS / "events.md": events_page(), DOCS / "reasons.md": reasons_page()}
+    made = {
+        DOCS / "settings.md": settings_page(),
+        DOCS / "events.md": events_page(),
+        DOCS / "reasons.md": reasons_page(),
+    }
     for dag in sorted((PROJECT / "dags").glob("*.py")):
         made[DOCS / "runbooks" / f"{dag.stem}.md"] = MADE + (ast.get_docstring(ast.parse(dag.read_text())) or "") + "\n"
     return made

@@ -13,11 +13,17 @@ from callkeeper.errors import CallkeeperError
 COMMANDS = {
     "config": ("callkeeper.commands.config:group", "Check, compare and apply config/callkeeper.toml."),
     "days": ("callkeeper.commands.days:group", "Vendors' days that are not finished, and those a person gives up."),
-    "demo": ("callkeeper.commands.demo:demo", "Start everything and import ten days of a made-up vendor and a real PBX."),
+    "demo": (
+        "callkeeper.commands.demo:demo",
+        "Start everything and import ten days of a made-up vendor and a real PBX.",
+    ),
     "doctor": ("callkeeper.commands.doctor:doctor", "Say what is wrong with this installation, and how to mend it."),
     "down": ("callkeeper.commands.stack:down", "Stop what `up` started."),
     "keys": ("callkeeper.commands.keys:group", "List, rotate and escrow the keys."),
-    "quarantine": ("callkeeper.commands.quarantine:group", "What failed a check: why, what mends it, and a person's decision."),
+    "quarantine": (
+        "callkeeper.commands.quarantine:group",
+        "What failed a check: why, what mends it, and a person's decision.",
+    ),
     "stack": ("callkeeper.commands.stack:stack", "What of the embedded stack is running."),
     "status": ("callkeeper.commands.status:status", "The last imports' balance, unfinished days, quarantine."),
     "up": ("callkeeper.commands.stack:up", "Start Postgres, the store and Airflow on this machine."),

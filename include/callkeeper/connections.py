@@ -30,11 +30,20 @@ def app() -> wiring.App:
     """The app of a task: what is secret comes from Airflow's connections, the rest from the settings."""
     override: dict[str, object] = {}
     pg = PostgresHook.get_connection(DATABASE)
-    override |= {"db_host": pg.host, "db_port": pg.port or 5432, "db_name": pg.schema, "db_app_password": pg.password or ""}
+    override |= {
+        "db_host": pg.host,
+        "db_port": pg.port or 5432,
+        "db_name": pg.schema,
+        "db_app_password": pg.password or "",
+    }
     aws = S3Hook.get_connection(STORE)
     extra = aws.extra_dejson
     override |= {"store_access_key": aws.login or "", "store_secret_key": aws.password or ""}
-    override |= {f"store_{mine}": extra[theirs] for mine, theirs in (("endpoint", "endpoint_url"), ("region", "region_name")) if theirs in extra}
+    override |= {
+        f"store_{mine}": extra[theirs]
+        for mine, theirs in (("endpoint", "endpoint_url"), ("region", "region_name"))
+        if theirs in extra
+    }
     with contextlib.suppress(Exception):  # mail is not a must: doctor and the balance say so
         smtp = BaseHook.get_connection(MAIL)
         override |= {"smtp_host": smtp.host or "", "smtp_port": smtp.port or 25, "smtp_user": smtp.login or ""}
@@ -72,13 +81,21 @@ def importing(vendor: str, context: Mapping[str, Any]) -> Iterator[tuple[wiring.
     """A step of import_recordings for one vendor: app, connection and the run's import."""
     with step() as opened, opened.connect() as conn:
         narrowed = context["params"].get("day") is not None
-        yield opened, conn, opened.importing(conn, context["run_id"], vendor, actor(opened, conn, context), narrowed=narrowed)
+        yield (
+            opened,
+            conn,
+            opened.importing(conn, context["run_id"], vendor, actor(opened, conn, context), narrowed=narrowed),
+        )
 
 
 def runbook(opened: wiring.App, dag_id: str) -> str:
     """Where a DAG's runbook can be read."""
     base = opened.settings.docs_url
-    return f"{base.rstrip('/')}/runbooks/{dag_id}.md" if base else f"{opened.settings.airflow_url.rstrip('/')}/dags/{dag_id}"
+    return (
+        f"{base.rstrip('/')}/runbooks/{dag_id}.md"
+        if base
+        else f"{opened.settings.airflow_url.rstrip('/')}/dags/{dag_id}"
+    )
 
 
 def tell_failure(context: Mapping[str, Any]) -> None:

@@ -50,13 +50,21 @@ def reworded(wrong: psycopg.Error) -> CallkeeperError:
     """psycopg's errors print the values of a failing row; ours don't."""
     state = wrong.sqlstate or ""
     if state.startswith("28"):
-        return WrongCredentials("The database refused the role or its password.", mend="Check the callkeeper_db connection.")
+        return WrongCredentials(
+            "The database refused the role or its password.", mend="Check the callkeeper_db connection."
+        )
     if isinstance(wrong, psycopg.OperationalError) or state.startswith(("08", "57P")):
-        return DatabaseUnavailable("The database did not answer, or went away.", mend="Check Postgres; the task may be run again.")
+        return DatabaseUnavailable(
+            "The database did not answer, or went away.", mend="Check Postgres; the task may be run again."
+        )
     if state.startswith("53"):
-        return DatabaseUnavailable("The database is out of disk, memory or connections.", mend="Make room, then run the task again.")
+        return DatabaseUnavailable(
+            "The database is out of disk, memory or connections.", mend="Make room, then run the task again."
+        )
     what = " ".join(filter(None, (state, type(wrong).__name__, wrong.diag.table_name, wrong.diag.constraint_name)))
-    return DatabaseError(f"A statement failed in the database: {what}.", mend="This is a fault of callkeeper: report it.")
+    return DatabaseError(
+        f"A statement failed in the database: {what}.", mend="This is a fault of callkeeper: report it."
+    )
 
 
 @contextlib.contextmanager
@@ -104,7 +112,12 @@ def url(settings: Settings, role: DatabaseRole = "app") -> str:
 
     p = _parameters(settings, role)
     return URL.create(
-        "postgresql+psycopg", username=p["user"], password=p["password"], host=p["host"], port=p["port"], database=p["dbname"]
+        "postgresql+psycopg",
+        username=p["user"],
+        password=p["password"],
+        host=p["host"],
+        port=p["port"],
+        database=p["dbname"],
     ).render_as_string(hide_password=False)
 
 
@@ -141,20 +154,32 @@ def ensure_roles(superuser: Connection, passwords: Mapping[DatabaseRole, str], d
             name, secret = sql.Identifier(f"callkeeper_{role}"), sql.Literal(passwords[role])
             exists = superuser.execute("select 1 from pg_roles where rolname = %s", (f"callkeeper_{role}",)).fetchone()
             verb = sql.SQL("alter" if exists else "create")
-            superuser.execute(sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole noinherit password {}").format(verb, name, secret))
+            superuser.execute(
+                sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole noinherit password {}").format(
+                    verb, name, secret
+                )
+            )
             for parameter, value in (
                 ("search_path", "callkeeper"),
                 ("timezone", "UTC"),
                 ("default_transaction_isolation", "read committed"),
                 ("idle_in_transaction_session_timeout", "10min"),
             ):
-                superuser.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(parameter), sql.Literal(value)))
+                superuser.execute(
+                    sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(parameter), sql.Literal(value))
+                )
         if not superuser.execute("select 1 from pg_database where datname = %s", (database,)).fetchone():
-            superuser.execute(sql.SQL("create database {} owner callkeeper_owner encoding 'UTF8' template template0").format(sql.Identifier(database)))
+            superuser.execute(
+                sql.SQL("create database {} owner callkeeper_owner encoding 'UTF8' template template0").format(
+                    sql.Identifier(database)
+                )
+            )
         superuser.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
         for role in ROLES:
             superuser.execute(
-                sql.SQL("grant connect, temporary on database {} to {}").format(sql.Identifier(database), sql.Identifier(f"callkeeper_{role}"))
+                sql.SQL("grant connect, temporary on database {} to {}").format(
+                    sql.Identifier(database), sql.Identifier(f"callkeeper_{role}")
+                )
             )
 
 

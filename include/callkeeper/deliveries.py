@@ -87,7 +87,9 @@ def add_tally(conn: db.Connection, run: int, vendor: str, counts: Iterable[tuple
     rows = [(*key, n) for key, n in sums.items() if n]
     if rows:
         controllers, outcomes, reasons, ns = (list(column) for column in zip(*rows, strict=True))
-        db.queries().add_tally(conn, run=run, vendor=vendor, controllers=controllers, outcomes=outcomes, reasons=reasons, counts=ns)
+        db.queries().add_tally(
+            conn, run=run, vendor=vendor, controllers=controllers, outcomes=outcomes, reasons=reasons, counts=ns
+        )
 
 
 def read_balance(conn: db.Connection, run: int, run_key: str, day: date) -> RunBalance:
@@ -125,6 +127,8 @@ def declare_lost(conn: db.Connection, *, vendor: str, day: date, account: str, r
     What was imported of it stays. Raises NotFound if the day is not one that is waited for.
     """
     if not db.queries().lose_day(conn, vendor=vendor, day=day, account=account, reason=reason):
-        raise NotFound(f"No unfinished day {day} of the vendor {vendor}.", mend="`callkeeper status` lists the unfinished days.")
+        raise NotFound(
+            f"No unfinished day {day} of the vendor {vendor}.", mend="`callkeeper status` lists the unfinished days."
+        )
     append(conn, actor, [DayClosed(vendor=vendor, day=day.isoformat(), state="lost", reason=reason)])
     conn.commit()

@@ -28,43 +28,87 @@ class Reason:
 
 
 REASONS: Mapping[str, Reason] = {
-    "record_invalid": Reason(means="The vendor's record cannot be read.", mend="Ask the vendor to deliver the record again."),
-    "metadata_missing": Reason(
-        means="There is audio without call details.", mend="Ask the vendor for the call's record; else mark it for deletion."
+    "record_invalid": Reason(
+        means="The vendor's record cannot be read.", mend="Ask the vendor to deliver the record again."
     ),
-    "line_missing": Reason(means="The record names no line of ours.", mend="Ask the vendor to deliver the record again with the service number."),
+    "metadata_missing": Reason(
+        means="There is audio without call details.",
+        mend="Ask the vendor for the call's record; else mark it for deletion.",
+    ),
+    "line_missing": Reason(
+        means="The record names no line of ours.",
+        mend="Ask the vendor to deliver the record again with the service number.",
+    ),
     "line_undesignated": Reason(
         means="The line was not designated for recording on the day of the call.",
         mend="If the register is wrong, mend it in config/callkeeper.toml and apply it: the next run looks again. "
         "If it is right, the call must not be kept: mark it for deletion, and report the vendor's incident.",
     ),
-    "time_naive": Reason(means="The time has no offset: it could be one of two hours.", mend="Ask the vendor to deliver times with an offset."),
+    "time_naive": Reason(
+        means="The time has no offset: it could be one of two hours.",
+        mend="Ask the vendor to deliver times with an offset.",
+    ),
     "time_missing": Reason(means="The record has no usable time.", mend="Ask the vendor to deliver the record again."),
     "time_in_future": Reason(
-        means="The call starts more than an hour in the future.", mend="Check the vendor's clock; ask for the record again.", releasable=False
+        means="The call starts more than an hour in the future.",
+        mend="Check the vendor's clock; ask for the record again.",
+        releasable=False,
     ),
     "direction_unknown": Reason(
         means="Neither inbound nor outbound (an internal call, or a word we don't know).",
         mend="Internal calls are not covered by the notice: mark it for deletion. Else ask the vendor for the record again.",
     ),
-    "duration_invalid": Reason(means="The duration is missing, negative or above 24 hours.", mend="Ask the vendor for the record again."),
-    "media_path_unsafe": Reason(means="The audio's path leaves the delivery's folder.", mend="Report it to the vendor: it may be an attack."),
-    "encrypted_without_key": Reason(means="The audio is encrypted and no key is configured.", mend="Agree on the key with the vendor."),
-    "audio_absent": Reason(means="The vendor has call details but no audio.", mend="Ask the vendor; if the audio is lost, mark it for deletion."),
+    "duration_invalid": Reason(
+        means="The duration is missing, negative or above 24 hours.", mend="Ask the vendor for the record again."
+    ),
+    "media_path_unsafe": Reason(
+        means="The audio's path leaves the delivery's folder.", mend="Report it to the vendor: it may be an attack."
+    ),
+    "encrypted_without_key": Reason(
+        means="The audio is encrypted and no key is configured.", mend="Agree on the key with the vendor."
+    ),
+    "audio_absent": Reason(
+        means="The vendor has call details but no audio.",
+        mend="Ask the vendor; if the audio is lost, mark it for deletion.",
+    ),
     "changed_bytes": Reason(
-        means="The vendor delivers other audio under a known recording's id.", mend="Compare both with the vendor; the first stays in the catalogue."
+        means="The vendor delivers other audio under a known recording's id.",
+        mend="Compare both with the vendor; the first stays in the catalogue.",
     ),
     "caller_unusable": Reason(
-        means="The caller is no telephone number (a SIP name, an extension).", mend="Nothing: it is kept without a number.", gate=False
+        means="The caller is no telephone number (a SIP name, an extension).",
+        mend="Nothing: it is kept without a number.",
+        gate=False,
     ),
-    "day_differs": Reason(means="The call starts on another Helsinki day than its delivery's.", mend="Nothing: its own start counts.", gate=False),
-    "audio_empty": Reason(means="The audio has no sound in it.", mend="Ask the vendor for the audio again.", staged=False),
-    "not_audio": Reason(means="The file is no audio (an error page, for example).", mend="Ask the vendor for the audio again.", staged=False),
-    "codec_unknown": Reason(means="The audio's format is not known.", mend="Ask the vendor for WAV, Opus or MP3.", staged=False),
-    "checksum_mismatch": Reason(means="The audio is not what its checksum says.", mend="Ask the vendor for the audio again.", staged=False),
-    "size_mismatch": Reason(means="The audio has another size than the record says.", mend="Ask the vendor for the audio again.", staged=False),
+    "day_differs": Reason(
+        means="The call starts on another Helsinki day than its delivery's.",
+        mend="Nothing: its own start counts.",
+        gate=False,
+    ),
+    "audio_empty": Reason(
+        means="The audio has no sound in it.", mend="Ask the vendor for the audio again.", staged=False
+    ),
+    "not_audio": Reason(
+        means="The file is no audio (an error page, for example).",
+        mend="Ask the vendor for the audio again.",
+        staged=False,
+    ),
+    "codec_unknown": Reason(
+        means="The audio's format is not known.", mend="Ask the vendor for WAV, Opus or MP3.", staged=False
+    ),
+    "checksum_mismatch": Reason(
+        means="The audio is not what its checksum says.", mend="Ask the vendor for the audio again.", staged=False
+    ),
+    "size_mismatch": Reason(
+        means="The audio has another size than the record says.",
+        mend="Ask the vendor for the audio again.",
+        staged=False,
+    ),
     "audio_truncated": Reason(
-        means="The audio ends before its container says.", mend="Ask for it again, or release it: what is there is kept.", releasable=True, staged=False
+        means="The audio ends before its container says.",
+        mend="Ask for it again, or release it: what is there is kept.",
+        releasable=True,
+        staged=False,
     ),
     "duration_mismatch": Reason(
         means="Audio and call details differ by more than two seconds.",
@@ -133,7 +177,9 @@ def run_suite(database_url: str, *, run: int, vendor: str) -> tuple[Checked, ...
         code = result.expectation_config.meta["reason"]
         if "observed_value" not in result.result:
             # What Great Expectations kept of the exception holds SQL: it stays where it is.
-            raise CheckFailed(f"The check {code} could not be run.", mend="Look whether the database answers; then clear the task.")
+            raise CheckFailed(
+                f"The check {code} could not be run.", mend="Look whether the database answers; then clear the task."
+            )
         found.append(Checked(reason=code, gate=staged[code].gate, failing=int(result.result["observed_value"])))
     return tuple(found)
 

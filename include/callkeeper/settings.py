@@ -29,22 +29,41 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CALLKEEPER_", extra="ignore", frozen=True)
 
     home: Path = Field(default_factory=_home, description="Folder of the embedded stack: data, ports, logs.")
-    config_file: Path = Field(PROJECT / "config" / "callkeeper.toml", description="Controllers, lines, processors, vendors, terms.")
-    keys_dir: Path = Field(default_factory=lambda: _home() / "keys", description="Folder of the pseudonym, sealing and tombstone keys (mode 0700).")
+    config_file: Path = Field(
+        PROJECT / "config" / "callkeeper.toml", description="Controllers, lines, processors, vendors, terms."
+    )
+    keys_dir: Path = Field(
+        default_factory=lambda: _home() / "keys",
+        description="Folder of the pseudonym, sealing and tombstone keys (mode 0700).",
+    )
 
     db_host: str = Field("127.0.0.1", description="Postgres host of the catalogue.")
     db_port: int = Field(5432, description="Postgres port.")
     db_name: str = Field("callkeeper", description="Database of the catalogue; Airflow's metadata has another one.")
-    db_owner_password: SecretStr = Field(SecretStr(""), description="Password of callkeeper_owner, which migrates. Not needed by tasks.")
-    db_app_password: SecretStr = Field(SecretStr(""), description="Password of callkeeper_app, the tasks' and the command line's role.")
-    db_sealer_password: SecretStr = Field(SecretStr(""), description="Password of callkeeper_sealer, which signs the trail.")
-    db_ageing_password: SecretStr = Field(SecretStr(""), description="Password of callkeeper_ageing, which drops what is past its term.")
-    db_auditor_password: SecretStr = Field(SecretStr(""), description="Password of callkeeper_auditor, which only reads.")
+    db_owner_password: SecretStr = Field(
+        SecretStr(""), description="Password of callkeeper_owner, which migrates. Not needed by tasks."
+    )
+    db_app_password: SecretStr = Field(
+        SecretStr(""), description="Password of callkeeper_app, the tasks' and the command line's role."
+    )
+    db_sealer_password: SecretStr = Field(
+        SecretStr(""), description="Password of callkeeper_sealer, which signs the trail."
+    )
+    db_ageing_password: SecretStr = Field(
+        SecretStr(""), description="Password of callkeeper_ageing, which drops what is past its term."
+    )
+    db_auditor_password: SecretStr = Field(
+        SecretStr(""), description="Password of callkeeper_auditor, which only reads."
+    )
 
     store_endpoint: str = Field("", description="URL of the S3 server; empty: AWS.")
     store_region: str = Field("eu-north-1", description="Region of the bucket; must be in the EU/EEA.")
-    store_bucket: str = Field("callkeeper-recordings", description="Bucket of the recordings: versioned, Object Lock enabled, encrypted.")
-    store_access_key: SecretStr = Field(SecretStr(""), description="Access key of the importing identity (may write and read, not lift holds).")
+    store_bucket: str = Field(
+        "callkeeper-recordings", description="Bucket of the recordings: versioned, Object Lock enabled, encrypted."
+    )
+    store_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key of the importing identity (may write and read, not lift holds)."
+    )
     store_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
 
     smtp_host: str = Field("", description="Mail relay; empty: no mail is sent, and doctor says so.")
@@ -53,16 +72,28 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the mail relay.")
     smtp_starttls: bool = Field(False, description="Whether the relay is spoken to over STARTTLS.")
     mail_from: str = Field("callkeeper@localhost", description="Sender of alarms and of the morning's balance.")
-    mail_to: str = Field("data-team@localhost", description="The data team's address for alarms and balances; several with commas.")
+    mail_to: str = Field(
+        "data-team@localhost", description="The data team's address for alarms and balances; several with commas."
+    )
 
-    airflow_url: str = Field("http://127.0.0.1:8080", description="Airflow's own address: sign-in of the command line, links in mails.")
-    docs_url: str = Field("", description="Where the runbooks can be read; empty: the DAG's page in Airflow, which shows them.")
+    airflow_url: str = Field(
+        "http://127.0.0.1:8080", description="Airflow's own address: sign-in of the command line, links in mails."
+    )
+    docs_url: str = Field(
+        "", description="Where the runbooks can be read; empty: the DAG's page in Airflow, which shows them."
+    )
     demo: bool = Field(False, description="A demonstration: a moved database clock is allowed.")
 
-    import_first_day: date | None = Field(None, description="First day that import_recordings catches up on; empty: yesterday.")
+    import_first_day: date | None = Field(
+        None, description="First day that import_recordings catches up on; empty: yesterday."
+    )
     import_lanes: int = Field(2, ge=1, le=16, description="Parallel audio tasks per vendor.")
-    import_relook_days: int = Field(7, ge=0, description="Finished days looked at again for late or corrected recordings.")
-    import_chunk_rows: int = Field(1000, ge=1, le=10_000, description="Recordings put in the catalogue per transaction.")
+    import_relook_days: int = Field(
+        7, ge=0, description="Finished days looked at again for late or corrected recordings."
+    )
+    import_chunk_rows: int = Field(
+        1000, ge=1, le=10_000, description="Recordings put in the catalogue per transaction."
+    )
     import_claim_rows: int = Field(25, ge=1, le=1000, description="Recordings whose audio one lane claims at a time.")
     watchdog_hours: int = Field(30, ge=1, description="Hours without a balanced import after which the watchdog barks.")
 
@@ -100,5 +131,8 @@ def load(**override: object) -> Settings:
             **override,  # type: ignore[arg-type]  # checked by pydantic
         )
     except ValidationError as wrong:
-        faults = tuple(f"CALLKEEPER_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in wrong.errors(include_input=False, include_url=False))
+        faults = tuple(
+            f"CALLKEEPER_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
+            for e in wrong.errors(include_input=False, include_url=False)
+        )
         raise ConfigurationError("Settings are wrong.", mend="See docs/settings.md.", faults=faults) from None

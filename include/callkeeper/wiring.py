@@ -83,12 +83,16 @@ class App:
             chunk_rows=self.settings.import_chunk_rows,
         )
 
-    def importing(self, conn: db.Connection, run_key: str, vendor: str, actor: Actor, *, narrowed: bool = False) -> Import:
+    def importing(
+        self, conn: db.Connection, run_key: str, vendor: str, actor: Actor, *, narrowed: bool = False
+    ) -> Import:
         """The import of a run that has passed its preflight; ``narrowed``: the run's day only."""
         run = db.queries().find_run(conn, run_key=run_key)
         conn.rollback()
         if run is None:
-            raise ConfigurationError("This run has no preflight.", mend="Clear the whole DAG run, not one of its tasks.")
+            raise ConfigurationError(
+                "This run has no preflight.", mend="Clear the whole DAG run, not one of its tasks."
+            )
         return Import(
             run=run.run,
             vendor=self.vendor(vendor),

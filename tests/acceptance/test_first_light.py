@@ -26,7 +26,9 @@ DAG = "import_recordings"
 def _callkeeper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("CALLKEEPER_", "AIRFLOW"))}
     env |= {"CALLKEEPER_HOME": str(home), "COLUMNS": "200"}
-    return subprocess.run([*CALLKEEPER, *arguments], capture_output=True, text=True, env=env, cwd=PROJECT, timeout=900, check=False)
+    return subprocess.run(
+        [*CALLKEEPER, *arguments], capture_output=True, text=True, env=env, cwd=PROJECT, timeout=900, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,11 @@ def test_status_tells_the_same_to_people_and_programs(home: Path):
 
     assert "linna" in told.stdout and "punavaara" in told.stdout
     assert [run["balanced"] for run in data["runs"]] == [True, True]
-    assert all(b["found"] == sum(n for term, n in b.items() if term not in ("vendor", "controller", "found")) for r in data["runs"] for b in r["balances"])
+    assert all(
+        b["found"] == sum(n for term, n in b.items() if term not in ("vendor", "controller", "found"))
+        for r in data["runs"]
+        for b in r["balances"]
+    )
 
 
 def test_every_kept_recordings_audio_is_the_vendors(home: Path):
@@ -137,7 +143,9 @@ def _numbers(home: Path) -> set[bytes]:
         if file.suffix in (".json", ".csv"):
             texts.append(file.read_text(errors="replace"))
         for text in texts:
-            found |= {m.group(1).encode() for m in re.finditer(r"(?:\+?358|00358|\b0)(4[045]\d{7}|50\d{7})(?!\d)", text)}
+            found |= {
+                m.group(1).encode() for m in re.finditer(r"(?:\+?358|00358|\b0)(4[045]\d{7}|50\d{7})(?!\d)", text)
+            }
     return found
 
 
@@ -152,7 +160,11 @@ def test_no_log_of_a_task_or_a_service_no_mail_and_no_object_key_holds_a_number(
     leaks: list[str] = []
     for file in home.rglob("*"):
         inside = file.relative_to(home).parts
-        if file.is_file() and inside[0] not in ("vendors", "secrets", "keys") and inside[:2] not in (("stack", "postgres"), ("stack", "store")):
+        if (
+            file.is_file()
+            and inside[0] not in ("vendors", "secrets", "keys")
+            and inside[:2] not in (("stack", "postgres"), ("stack", "store"))
+        ):
             leaks += _leaks(numbers, str(file.relative_to(home)), file.read_bytes())
     for log in [*(home / "stack").rglob("*.log"), *(home / "stack").rglob("*log*/*")]:
         if log.is_file():
@@ -170,15 +182,22 @@ def test_no_table_holds_a_number(home: Path, stack: Stack, database: str):
     leaks: list[str] = []
     searched = 0
     with psycopg.connect(
-        host="127.0.0.1", port=stack.ports["postgres"], user="postgres", password=stack.secrets.get("postgres_password"), dbname=database
+        host="127.0.0.1",
+        port=stack.ports["postgres"],
+        user="postgres",
+        password=stack.secrets.get("postgres_password"),
+        dbname=database,
     ) as conn:
         tables = conn.execute(
             "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
         ).fetchall()
         for schema, table in tables:
-            with conn.cursor() as cursor, cursor.copy(
-                psycopg.sql.SQL("copy (select * from {}) to stdout").format(psycopg.sql.Identifier(schema, table))
-            ) as copy:
+            with (
+                conn.cursor() as cursor,
+                cursor.copy(
+                    psycopg.sql.SQL("copy (select * from {}) to stdout").format(psycopg.sql.Identifier(schema, table))
+                ) as copy,
+            ):
                 content = b"".join(bytes(block) for block in copy)
             searched += len(content)
             leaks += _leaks(numbers, table, content)

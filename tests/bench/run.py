@@ -74,7 +74,7 @@ def servers(home: Path) -> Iterator[Settings]:
     store.start()
     try:
         store.make_bucket()
-        passwords = {role: "bench" for role in db.ROLES}
+        passwords = dict.fromkeys(db.ROLES, "bench")
         with postgres.connect() as superuser:
             db.ensure_roles(superuser, passwords, "bench")
         Keyring.create(home / "keys")
@@ -207,8 +207,16 @@ from staging where recording = any (%s) on conflict do nothing"""
 def bare_rows(conn: db.Connection, rows: list[Any], chunk: int) -> None:
     """The same rows into staging by COPY, then INSERT … ON CONFLICT into the catalogue, a chunk a transaction."""
     columns = rows[0]._fields
-    types = {r[0]: r[1] for r in conn.execute("select attname, atttypid::regtype::text from pg_attribute where attrelid = 'staging'::regclass and attnum > 0")}
-    with conn.cursor() as cursor, cursor.copy(f"copy staging ({', '.join(columns)}) from stdin (format binary)") as copy:
+    types = {
+        r[0]: r[1]
+        for r in conn.execute(
+            "select attname, atttypid::regtype::text from pg_attribute where attrelid = 'staging'::regclass and attnum > 0"
+        )
+    }
+    with (
+        conn.cursor() as cursor,
+        cursor.copy(f"copy staging ({', '.join(columns)}) from stdin (format binary)") as copy,
+    ):
         copy.set_types([types[c] for c in columns])
         for row in rows:
             copy.write_row(row)
@@ -285,7 +293,9 @@ def _bare(settings: Settings, paths: list[Path], key: str) -> None:
         s3.put_object(Bucket=settings.store_bucket, Key=f"bare/{key}/{uuid4()}", Body=path.read_bytes())
 
 
-def _lanes(work: Callable[[Settings, list[Path], str], None], settings: Settings, paths: list[Path], pool: ProcessPoolExecutor) -> float:
+def _lanes(
+    work: Callable[[Settings, list[Path], str], None], settings: Settings, paths: list[Path], pool: ProcessPoolExecutor
+) -> float:
     def run() -> None:
         for lane in [pool.submit(work, settings, paths[lane::LANES], str(lane)) for lane in range(LANES)]:
             lane.result()
@@ -351,9 +361,15 @@ def main() -> int:
     for r in results:
         mark = "" if r.good else "  BELOW"
         print(f"{r.name:28} {r.ours:12,.1f} {r.bare:12,.1f}  {r.unit:10} {r.ratio:6.2f} {r.floor or '':>6}{mark}")
-    print(f"{'100,000 calls of metadata':28} {beyond:12,.0f} {manifest / 2**20:12,.0f}  MiB beyond 100 calls, manifest's size")
+    print(
+        f"{'100,000 calls of metadata':28} {beyond:12,.0f} {manifest / 2**20:12,.0f}  MiB beyond 100 calls, manifest's size"
+    )
     bounded = beyond < 150
-    out = {"calls": CALLS, "results": [vars(r) | {"ratio": round(r.ratio, 3)} for r in results], "memory_mib": round(beyond, 1)}
+    out = {
+        "calls": CALLS,
+        "results": [vars(r) | {"ratio": round(r.ratio, 3)} for r in results],
+        "memory_mib": round(beyond, 1),
+    }
     (PROJECT / "tests" / "bench" / "last.json").write_text(json.dumps(out, indent=1) + "\n")
     return 0 if bounded and all(r.good for r in results) else 1
 

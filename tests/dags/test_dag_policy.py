@@ -76,7 +76,9 @@ def test_a_dag_file_imports_nothing_heavy_when_it_is_parsed(file: Path):
     top = {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)} | {
         alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
     }
-    assert top <= {"__future__", "datetime", "airflow.sdk", "callkeeper", "callkeeper.clock"}, "imports belong inside the tasks"
+    assert top <= {"__future__", "datetime", "airflow.sdk", "callkeeper", "callkeeper.clock"}, (
+        "imports belong inside the tasks"
+    )
 
 
 def test_import_catches_up_from_its_first_day_so_that_no_day_is_skipped(dags):

@@ -32,7 +32,13 @@ def list_() -> None:
         return
     table = Table("vendor", "day", "state", "looked at", "trouble")
     for d in days:
-        table.add_row(d.vendor, str(d.day), d.state, d.checked_at.strftime("%Y-%m-%d %H:%M UTC") if d.checked_at else "never", d.trouble or "")
+        table.add_row(
+            d.vendor,
+            str(d.day),
+            d.state,
+            d.checked_at.strftime("%Y-%m-%d %H:%M UTC") if d.checked_at else "never",
+            d.trouble or "",
+        )
     Console().print(table)
 
 
@@ -49,5 +55,7 @@ def lost(vendor: str, day: datetime, reason: str, account: str | None) -> None:
     app = wiring.build(settings.load())
     who = sign_in(app, account, ("privacy_officers", "deputies"))
     with app.connect() as conn:
-        deliveries.declare_lost(conn, vendor=vendor, day=day.date(), account=who, reason=reason, actor=app.actor(conn, account=who))
+        deliveries.declare_lost(
+            conn, vendor=vendor, day=day.date(), account=who, reason=reason, actor=app.actor(conn, account=who)
+        )
     click.echo(f"{vendor}, {day.date()}: declared lost. What was imported of it stays.")

@@ -23,7 +23,9 @@ def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
     people = app.config.people
     allowed = {person for role in roles for person in getattr(people, role)}
     if name not in allowed:
-        raise NotAllowed(f"{name} may not do this.", mend=f"It takes one of: {', '.join(roles)} ([people] in the configuration).")
+        raise NotAllowed(
+            f"{name} may not do this.", mend=f"It takes one of: {', '.join(roles)} ([people] in the configuration)."
+        )
     password = os.environ.get("CALLKEEPER_PASSWORD") or click.prompt("Password", hide_input=True)
     request = urllib.request.Request(  # noqa: S310  # the address is a setting, not input
         f"{app.settings.airflow_url.rstrip('/')}/auth/token",
@@ -38,5 +40,8 @@ def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
     except urllib.error.HTTPError as wrong:
         raise WrongCredentials(f"Airflow refused the account or its password (HTTP {wrong.code}).") from None
     except OSError:
-        raise WrongCredentials("Airflow does not answer: nobody can sign in.", mend="Start it (`make up`), or check CALLKEEPER_AIRFLOW_URL.") from None
+        raise WrongCredentials(
+            "Airflow does not answer: nobody can sign in.",
+            mend="Start it (`make up`), or check CALLKEEPER_AIRFLOW_URL.",
+        ) from None
     return name

@@ -33,5 +33,9 @@ def watchdog() -> None:
         why = f" A run of {runs[0].day} began at {runs[0].started_at:%Y-%m-%d %H:%M} UTC and has not ended."
     elif runs and not runs[0].balanced:
         why = f" The run of {runs[0].day} did not balance."
-    click.secho(f"Last night did not happen: the last balanced import {when}.{why} Look whether Airflow's scheduler runs.", fg="red", err=True)
+    click.secho(
+        f"Last night did not happen: the last balanced import {when}.{why} Look whether Airflow's scheduler runs.",
+        fg="red",
+        err=True,
+    )
     raise SystemExit(1)

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from callkeeper import db
+from callkeeper import __version__, db
 from callkeeper import settings as settings_module
+from callkeeper.clock import HELSINKI
 from callkeeper.embedded import airflow
 from callkeeper.embedded.ports import is_free, kept_ports
 from callkeeper.embedded.postgres import Postgres
@@ -30,11 +32,14 @@ from callkeeper.embedded.store import PORTS as STORE_PORTS
 from callkeeper.embedded.store import RECORDINGS, REGION, SeaweedFS
 from callkeeper.embedded.supervision import Program, Supervisor
 from callkeeper.errors import SetupFailed
-from callkeeper.pseudonyms import Keyring
+from callkeeper.pseudonyms import Keyring, register
 from callkeeper.settings import Settings
+from callkeeper.trail.append import append
+from callkeeper.trail.events import Actor, KeyRotated
 
 Say = Callable[[str], None]
 
+FIRST_DAY = "CALLKEEPER_IMPORT_FIRST_DAY"
 BASIS = ("postgres", "store", "mail")
 PROGRAMS = (*BASIS, *airflow.PROGRAMS)
 _PORT_NAMES = ("postgres", "mail", "airflow-api-server", "supervisor", *(f"store_{name}" for name in STORE_PORTS))
@@ -129,6 +134,9 @@ class Stack:
         file = self.home / "callkeeper.env"
         old = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         theirs = [line for line in old if line.partition("=")[0] not in ours]
+        if not any(line.startswith(FIRST_DAY) for line in theirs):
+            # Chosen once: from here on no day is left out, whatever happens to a night.
+            theirs.append(f"{FIRST_DAY}='{datetime.now(HELSINKI).date() - timedelta(days=1)}'")
         lines = [*theirs, *(f"{name}='{value}'" for name, value in ours.items())]
         if lines != old:
             write_private(file, "\n".join(lines) + "\n")
@@ -141,6 +149,11 @@ class Stack:
             db.ensure_roles(superuser, passwords, settings.db_name)
             _ensure_airflow_database(superuser, self.secrets.get("airflow_db_password"))
         db.migrate(settings)
+        with db.connect(settings) as conn:
+            keys = register(conn, Keyring.load(settings.keys_dir))
+            made = [KeyRotated(key_id=key.key_id, purpose=key.purpose, change="created") for key in keys]
+            append(conn, Actor(account="callkeeper up", rule=__version__), made)
+            conn.commit()
 
     def prepare_airflow(self) -> bool:
         """Migrates Airflow's database and makes its accounts, if this version has not done so; says whether it had to."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callkeeper import db
 from callkeeper.clock import helsinki_day
@@ -23,6 +24,9 @@ from callkeeper.errors import NotFound
 from callkeeper.notify import Message
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, ImportBalanced
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 WINDOW_WARNING_DAYS = 2
@@ -60,7 +64,9 @@ def balance(conn: db.Connection, run_key: str, actor: Actor) -> RunBalance:
     q = db.queries()
     run = q.find_run(conn, run_key=run_key)
     if run is None:
-        raise NotFound("This run has no preflight: there is nothing to balance.", mend="Look at the preflight task's log.")
+        raise NotFound(
+            "This run has no preflight: there is nothing to balance.", mend="Look at the preflight task's log."
+        )
     q.forget_pending(conn, run=run.run)
     for row in list(q.count_staged(conn, run=run.run)):
         add_tally(conn, run.run, row.vendor, [(row.controller, Outcome.pending, "", row.n)])
@@ -103,7 +109,9 @@ def morning(
     alarms += findings
     alarms += [alarm for d in days if (alarm := _day_alarm(d, helsinki_day(now), windows.get(d.vendor)))]
     alarms += [
-        f"{w.vendor}, {w.controller}: {w.overdue} calls have waited in quarantine beyond their term ({w.reason})." for w in waiting if w.overdue
+        f"{w.vendor}, {w.controller}: {w.overdue} calls have waited in quarantine beyond their term ({w.reason})."
+        for w in waiting
+        if w.overdue
     ]
     return Morning(balance=result, unfinished=days, quarantine=waiting, alarms=tuple(alarms), at=now)
 
@@ -124,14 +132,51 @@ def _day_alarm(day: UnfinishedDay, today: date, keeps_days: int | None) -> str |
     return None
 
 
+def table(results: Sequence[RunBalance]) -> Table:
+    """A rich table, one line a run, vendor and controller; terms that are nowhere other than zero have no column."""
+    from rich import box
+    from rich.table import Table
+
+    terms = [str(t) for t in TERMS if any(r.total(t) for r in results)]
+    off = any(not r.balanced for r in results)
+    shown_table = Table("day", "vendor", "controller", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for term in ("found", *terms, *(["difference"] if off else [])):
+        shown_table.add_column(term, justify="right")
+    shown = None
+    for result in results:
+        for b in result.balances:
+            row = [str(b.counts.get(t, 0) or "·") for t in ("found", *terms)]
+            day = str(result.day) if result.day != shown else ""
+            shown = result.day
+            shown_table.add_row(
+                day,
+                b.vendor,
+                b.controller,
+                *row,
+                *([f"{b.difference:+d}"] if off else []),
+                style="red" if b.difference else "",
+            )
+    equation = f"found = {' + '.join(TERMS)}"
+    shown_table.caption = f"{equation}: [red]it does not add up[/]" if off else f"{equation}: it adds up"
+    return shown_table
+
+
 def note(news: Morning) -> str:
     """The morning as a note on the run: Markdown, the alarms first, the balance as a table of what is not zero."""
     terms = [str(t) for t in TERMS if news.balance.total(t)]
     rows = [
-        [b.vendor, b.controller, *(str(b.counts.get(t, 0)) for t in (Outcome.found, *terms)), *([f"**{b.difference:+d}**"] if b.difference else [])]
+        [
+            b.vendor,
+            b.controller,
+            *(str(b.counts.get(t, 0)) for t in (Outcome.found, *terms)),
+            *([f"**{b.difference:+d}**"] if b.difference else []),
+        ]
         for b in news.balance.balances
     ]
-    lines = [f"**{news.balance.day}: {'needs somebody' if news.alarms else 'balanced'}** (found = {' + '.join(TERMS)})", ""]
+    lines = [
+        f"**{news.balance.day}: {'needs somebody' if news.alarms else 'balanced'}** (found = {' + '.join(TERMS)})",
+        "",
+    ]
     if rows:
         head = ["vendor", "controller", "found", *terms]
         lines += [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows), ""]
@@ -143,7 +188,13 @@ def message(news: Morning, *, link: str) -> Message:
     """The morning's mail: counts, codes and days only. ``link`` leads to the runbook."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     # The text is plain: nothing in it is HTML to be escaped.
     plain = templates.overlay(autoescape=False)
     word = "ALARM" if news.alarms else "balanced"

@@ -170,7 +170,9 @@ def _put(
     content_type = row.media_type or "application/octet-stream"
     spool.seek(0)
     try:
-        stored = store.put(row.object_key, spool, sha256=digest, size_bytes=size, content_type=content_type, legal_hold=row.legal_hold)
+        stored = store.put(
+            row.object_key, spool, sha256=digest, size_bytes=size, content_type=content_type, legal_hold=row.legal_hold
+        )
         return row.recording, stored
     except StoreConflict:
         # An earlier try stored other bytes, and the vendor has changed them since: that object has no row any more.
@@ -190,5 +192,6 @@ def _put(
         db.queries().rename_staged(conn, recording=row.recording, fresh=fresh, object_key=object_key)
         conn.commit()
         spool.seek(0)
-        return fresh, store.put(object_key, spool, sha256=digest, size_bytes=size, content_type=content_type, legal_hold=row.legal_hold)
-
+        return fresh, store.put(
+            object_key, spool, sha256=digest, size_bytes=size, content_type=content_type, legal_hold=row.legal_hold
+        )

@@ -87,7 +87,9 @@ def stage(conn: db.Connection, job: Import) -> Staged:
     _carry_over(conn, job)
     keep(conn, job)
     days = list(
-        db.queries().days_to_take(conn, vendor=job.vendor.name, last=job.last_day, only=job.only_day, relook=job.rules.relook_days)
+        db.queries().days_to_take(
+            conn, vendor=job.vendor.name, last=job.last_day, only=job.only_day, relook=job.rules.relook_days
+        )
     )
     conn.commit()
     found, troubles = 0, []
@@ -125,7 +127,13 @@ def _carry_over(conn: db.Connection, job: Import) -> None:
             conn,
             job.actor,
             (
-                QuarantineLeft(recording=r.recording, controller=r.controller, vendor=r.vendor, reason="line_undesignated", how="mended")
+                QuarantineLeft(
+                    recording=r.recording,
+                    controller=r.controller,
+                    vendor=r.vendor,
+                    reason="line_undesignated",
+                    how="mended",
+                )
                 for r in back
             ),
         )
@@ -152,13 +160,21 @@ def _stage_day(conn: db.Connection, job: Import, day: date) -> int:
             conn,
             job.run,
             vendor.name,
-            [(c, outcome, reason, n) for c, n in unchanged for outcome, reason in ((Outcome.found, ""), (Outcome.unchanged, "known_delivery"))],
+            [
+                (c, outcome, reason, n)
+                for c, n in unchanged
+                for outcome, reason in ((Outcome.found, ""), (Outcome.unchanged, "known_delivery"))
+            ],
         )
         found, delivery = sum(n for _, n in unchanged), known
     else:
         delivery = q.new_delivery(conn, vendor=vendor.name, day=day, fingerprint=fingerprint)
         found = _stage_listing(conn, job, day, delivery)
-        append(conn, job.actor, [DayListed(vendor=vendor.name, day=day.isoformat(), delivery=delivery, found=found, status=status)])
+        append(
+            conn,
+            job.actor,
+            [DayListed(vendor=vendor.name, day=day.isoformat(), delivery=delivery, found=found, status=status)],
+        )
     q.take_day(conn, run=job.run, vendor=vendor.name, day=day, delivery=delivery, complete=status == "complete")
     q.note_day(conn, vendor=vendor.name, day=day, state="open", delivery=delivery, trouble=None)
     reach("stage.before_commit")
@@ -175,7 +191,21 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     delivered_at = db.now(conn)
     with conn.cursor() as cursor, cursor.copy(q.copy_arrival.sql) as copy:
         copy.set_types(
-            ["int8", "uuid", "bytea", "bytea", "bytea", "timestamptz", "int8", "text", "text", "text", "bytea", "text", "bytea"]
+            [
+                "int8",
+                "uuid",
+                "bytea",
+                "bytea",
+                "bytea",
+                "timestamptz",
+                "int8",
+                "text",
+                "text",
+                "text",
+                "bytea",
+                "text",
+                "bytea",
+            ]
             + ["text", "int8", "bytea", "text", "text", "text", "text[]", "text"]
         )
         for row in _rows(job, vendor.list_day(day, HELSINKI), delivered_at, dropped):
@@ -195,14 +225,20 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
             tally.extend([(controller, Outcome.found, "", n), (controller, outcome, reason, n)])
 
     resolved((r.controller, Outcome.unchanged, "", r.n) for r in q.take_unchanged(conn, vendor=vendor.name))
-    resolved((r.controller, Outcome.quarantined, r.reason, r.n) for r in q.take_still_quarantined(conn, vendor=vendor.name))
-    resolved((r.controller, r.outcome, "already_planned", r.n) for r in q.take_already_planned(conn, vendor=vendor.name))
+    resolved(
+        (r.controller, Outcome.quarantined, r.reason, r.n) for r in q.take_still_quarantined(conn, vendor=vendor.name)
+    )
+    resolved(
+        (r.controller, r.outcome, "already_planned", r.n) for r in q.take_already_planned(conn, vendor=vendor.name)
+    )
     again = list(q.take_redelivered(conn, vendor=vendor.name))
     append(
         conn,
         job.actor,
         (
-            QuarantineLeft(recording=r.recording, controller=r.controller, vendor=vendor.name, reason=r.reason, how="redelivered")
+            QuarantineLeft(
+                recording=r.recording, controller=r.controller, vendor=vendor.name, reason=r.reason, how="redelivered"
+            )
             for r in again
         ),
     )
@@ -303,7 +339,12 @@ def check(conn: db.Connection, job: Import) -> Counter[str]:
         db.lock_blockers(conn, exclusive=False)
         rows = list(
             db.queries().verdicts(
-                conn, vendor=job.vendor.name, run=job.run, after=after, limit=job.rules.chunk_rows, months=job.rules.retention_months
+                conn,
+                vendor=job.vendor.name,
+                run=job.run,
+                after=after,
+                limit=job.rules.chunk_rows,
+                months=job.rules.retention_months,
             )
         )
         if not rows:
@@ -417,7 +458,11 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
     fresh = [r for r in rows if r.corrects is None]
     events: list[Event] = [
         RecordingKept(
-            recording=r.recording, controller=r.controller, vendor=r.vendor, delivery=r.delivery, blocked=bool(r.blockers)
+            recording=r.recording,
+            controller=r.controller,
+            vendor=r.vendor,
+            delivery=r.delivery,
+            blocked=bool(r.blockers),
         )
         for r in fresh
     ]
@@ -429,7 +474,11 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
         rows = [r for r in rows if r.corrects is None or r.recording in corrected]
         events += [
             RecordingCorrected(
-                recording=r.recording, controller=r.controller, vendor=r.vendor, delivery=r.delivery, changed=tuple(r.changed)
+                recording=r.recording,
+                controller=r.controller,
+                vendor=r.vendor,
+                delivery=r.delivery,
+                changed=tuple(r.changed),
             )
             for r in corrected.values()
         ]
@@ -456,6 +505,8 @@ def finish_days(conn: db.Connection, job: Import) -> tuple[date, ...]:
     What the vendor says now is not asked: it may be true of a delivery that this run has not seen.
     """
     closed = tuple(r.day for r in db.queries().finish_days(conn, run=job.run, vendor=job.vendor.name))
-    append(conn, job.actor, (DayClosed(vendor=job.vendor.name, day=day.isoformat(), state="complete") for day in closed))
+    append(
+        conn, job.actor, (DayClosed(vendor=job.vendor.name, day=day.isoformat(), state="complete") for day in closed)
+    )
     conn.commit()
     return closed

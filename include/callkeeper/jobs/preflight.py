@@ -76,11 +76,17 @@ def preflight(
         append(
             conn,
             actor,
-            [ImportChecked(day=day.isoformat(), vendors=tuple(may), refused=tuple(refused), findings=tuple(sorted(set(codes))))],
+            [
+                ImportChecked(
+                    day=day.isoformat(), vendors=tuple(may), refused=tuple(refused), findings=tuple(sorted(set(codes)))
+                )
+            ],
         )
     conn.commit()
     for sentence in findings:
         log.warning("%s", sentence)
     if not may:
-        raise NotAllowed("No vendor may be imported from: " + "; ".join(findings), mend="See the runbook, 'Preflight refuses'.")
+        raise NotAllowed(
+            "No vendor may be imported from: " + "; ".join(findings), mend="See the runbook, 'Preflight refuses'."
+        )
     return Preflight(run=run, vendors=tuple(may), refused=tuple(refused), findings=tuple(findings))

@@ -44,12 +44,16 @@ def release(conn: db.Connection, *, recording: UUID, actor: Actor) -> None:
 
 def _restage(conn: db.Connection, calls: Sequence[db.Row], *, how: str, waive: bool, actor: Actor) -> int:
     reasons = {c.recording: c.reason for c in calls}
-    back = list(db.queries().restage(conn, recordings=list(reasons), waive=sorted(set(reasons.values())) if waive else []))
+    back = list(
+        db.queries().restage(conn, recordings=list(reasons), waive=sorted(set(reasons.values())) if waive else [])
+    )
     append(
         conn,
         actor,
         (
-            QuarantineLeft(recording=r.recording, controller=r.controller, vendor=r.vendor, reason=reasons[r.recording], how=how)  # type: ignore[arg-type]  # one of its words
+            QuarantineLeft(
+                recording=r.recording, controller=r.controller, vendor=r.vendor, reason=reasons[r.recording], how=how
+            )  # type: ignore[arg-type]  # one of its words
             for r in back
         ),
     )

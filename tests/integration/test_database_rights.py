@@ -1,0 +1,242 @@
+"""What each role of the database must not be able to do, and what nobody can do to the trail (architecture, rule 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from callkeeper import db
+from callkeeper.trail.append import append
+from callkeeper.trail.events import Actor, DayClosed
+
+EVENT = DayClosed(vendor="linna", day="2026-11-24", state="complete")
+SECRET = ("pseudonym", "sealed_number", "sealed_ref", "identity", "revision", "mark", "object_key", "pseudonyms")
+
+
+@pytest.fixture
+def superuser(postgres, database) -> Iterator[psycopg.Connection]:
+    """A superuser who has put aside all ordinary triggers."""
+    with postgres.connect(database) as conn:
+        conn.execute("set search_path = callkeeper")
+        conn.execute("set session_replication_role = replica")
+        yield conn
+
+
+@pytest.fixture
+def an_event(db_settings) -> None:
+    with db.connect(db_settings) as conn:
+        append(conn, Actor(account="test"), [EVENT])
+        conn.commit()
+
+
+def month() -> str:
+    return f"event_import_{datetime.now(UTC):%Y_%m}"
+
+
+def refused(settings, role, statement: str) -> bool:
+    with db.connect(settings, role) as conn:
+        try:
+            conn.execute(statement)
+        except errors.InsufficientPrivilege:
+            return True
+        return False
+
+
+NO_TRAIL = [
+    f"{verb} {part}{rest}"
+    for part in ("event", "event_import", "{month}")
+    for verb, rest in (("update", " set class = class"), ("delete from", ""), ("truncate", ""))
+] + [
+    "insert into {month} (class, at, body) values ('import', now(), 'x')",
+    "insert into event (class, at, body, xid) values ('import', now(), 'x', '3')",
+    "insert into event (class, at, body, id) overriding system value values ('import', now(), 'x', 1)",
+    "alter table event disable trigger all",
+    "alter table {month} disable trigger no_change",
+    "drop table {month}",
+    "alter table event_import detach partition {month}",
+]
+NO_CLOCK = [
+    "insert into clock_shift (shift) values ('1 hour')",
+    "update clock_shift set shift = '1 hour'",
+    "delete from clock_shift",
+    "create or replace function callkeeper_now() returns timestamptz language sql return 'epoch'::timestamptz",
+]
+NO_DDL = [
+    "create table mine (n integer)",
+    "create schema mine",
+    "drop table recording",
+    "alter table recording add column n integer",
+    "create function mine() returns integer language sql return 1",
+    "drop function covers",
+    "create role mine",
+    "set role callkeeper_owner",
+    "set session_replication_role = replica",
+    "alter role callkeeper_app superuser",
+]
+NO_SUPPRESSION = [
+    "update suppression set review_on = null",
+    "delete from suppression",
+    "truncate suppression",
+]
+NO_REGISTER = [
+    f"delete from {table}"
+    for table in (
+        "recording", "deletion", "blocker", "import_run", "delivery", "delivery_day", "tally", "config_version", "controller",
+        "line", "processor", "key",
+    )
+]  # fmt: skip
+NO_CATALOGUE = [
+    f"select from {table}" for table in ("staging", "quarantine", "recording", "deletion", "blocker", "suppression")
+]
+NO_WRITING = [
+    f"{verb} {table}{rest}"
+    for table in (
+        "recording",
+        "quarantine",
+        "staging",
+        "blocker",
+        "deletion",
+        "line",
+        "import_run",
+        "delivery_day",
+        "tally",
+    )
+    for verb, rest in (("insert into", " default values"), ("update", " set vendor = vendor"), ("delete from", ""))
+    if not (verb == "update" and table in ("blocker", "line", "import_run"))
+]
+MUST_NOT = {
+    "app": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER],
+    "sealer": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING],
+    "ageing": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING],
+    "auditor": [
+        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING,
+        "insert into event (class, at, body) values ('import', now(), 'x')",
+        "select ensure_trail_partitions()",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", MUST_NOT)
+def test_a_role_cannot_do_what_it_must_not(db_settings, an_event, role):
+    statements = [statement.replace("{month}", month()) for statement in MUST_NOT[role]]
+
+    assert [s for s in statements if not refused(db_settings, role, s)] == []
+
+
+def test_each_role_can_do_its_work(db_settings, an_event):
+    for role in ("app", "sealer", "ageing"):
+        with db.connect(db_settings, role) as conn:
+            conn.execute("insert into event (class, at, body) values ('import', now(), 'x')")
+            assert conn.execute("select ensure_trail_partitions()").fetchone() is not None
+    for role in ("app", "sealer", "ageing", "auditor"):
+        with db.connect(db_settings, role) as conn:
+            assert conn.execute("select count(*) from event").fetchone()[0] >= 1
+    with db.connect(db_settings) as conn:
+        conn.execute("insert into suppression (kind, mark) values ('recording', 'x')")
+        conn.execute("select from recording, staging, quarantine, deletion, blocker")
+
+
+def test_the_auditor_reads_no_column_that_could_tell_who_called(db_settings, superuser):
+    readable = superuser.execute(
+        """
+        select table_name, column_name from information_schema.columns
+        where table_schema = 'callkeeper'
+          and has_column_privilege('callkeeper_auditor', format('callkeeper.%%I', table_name), column_name, 'select')
+          and column_name = any (%s)
+        """,
+        (list(SECRET),),
+    ).fetchall()
+    assert readable == []
+
+
+def test_nobody_else_gets_in(postgres, database, superuser):
+    stranger = "create role stranger login password 'stranger'"
+    superuser.execute(stranger)
+    try:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(host="127.0.0.1", port=postgres.port, user="stranger", password="stranger", dbname=database)
+        assert not superuser.execute("select has_schema_privilege('stranger', 'callkeeper', 'usage')").fetchone()[0]
+    finally:
+        superuser.execute("drop role stranger")
+
+
+# --- the trail --------------------------------------------------------------------------------------------------------
+
+
+def leaves(conn) -> list[tuple[str, str, str]]:
+    """(partition, its class, a time within its month) of every part of the trail that holds rows."""
+    return [
+        tuple(row)
+        for row in conn.execute(
+            """
+            select p.relid::text, substring(p.relid::text from 'event_(.*)_\\d{4}_\\d\\d$'),
+                   replace(right(p.relid::text, 7), '_', '-') || '-15'
+            from pg_partition_tree('event') p where p.isleaf order by 1
+            """
+        )
+    ]
+
+
+def unguarded(conn) -> list[str]:
+    """Which statements a superuser under session_replication_role = replica gets through on the trail."""
+    passed = []
+
+    def attempt(statement: str) -> None:
+        try:
+            with conn.transaction(force_rollback=True):
+                conn.execute(statement)
+        except errors.InsufficientPrivilege as wrong:
+            assert "append-only" in str(wrong)
+        else:
+            passed.append(statement)
+
+    parts = leaves(conn)
+    for leaf, of_class, day in parts:
+        conn.execute("insert into event (class, at, body) values (%s, %s, 'x')", (of_class, f"{day} 12:00+00"))
+        for table in (leaf, f"event_{of_class}", "event"):
+            attempt(f"update {table} set body = 'y' where class = '{of_class}' and at = '{day} 12:00+00'")
+            attempt(f"delete from {table} where class = '{of_class}' and at = '{day} 12:00+00'")
+        attempt(f"truncate {leaf}")
+    for table in sorted({f"event_{of_class}" for _, of_class, _ in parts}) + ["event"]:
+        attempt(f"truncate {table}")
+    return passed
+
+
+def test_a_superuser_without_ordinary_triggers_still_cannot_change_the_trail(superuser):
+    assert len(leaves(superuser)) >= 8 * 4
+    assert unguarded(superuser) == []
+
+
+def test_the_guards_hold_for_months_that_are_made_later(superuser, db_settings, owner_conn):
+    before = set(leaves(superuser))
+    db.move_clock(owner_conn, int(timedelta(days=100).total_seconds()))
+    owner_conn.commit()
+    try:
+        new = set(leaves(superuser)) - before
+        assert len(new) >= 8 * 3
+        assert unguarded(superuser) == []
+        with db.connect(db_settings) as conn:
+            append(conn, Actor(account="test"), [EVENT])
+            assert db.queries().ensure_trail_partitions(conn) == 0
+    finally:
+        db.move_clock(owner_conn, 0)
+        owner_conn.commit()
+
+
+def test_an_ordinary_trigger_would_not_have_held(superuser):
+    """Why they are ENABLE ALWAYS; and that the tests above can fail."""
+    leaf = month()
+    superuser.execute(f"alter table {leaf} enable trigger no_change")
+    superuser.execute(f"alter table {leaf} enable trigger no_truncate")
+    try:
+        passed = unguarded(superuser)
+        assert f"truncate {leaf}" in passed
+        assert any(statement.startswith(f"delete from {leaf}") for statement in passed)
+        assert [row.name for row in db.queries().doctor_unguarded(superuser)] == [leaf]
+    finally:
+        superuser.execute(f"alter table {leaf} enable always trigger no_change")
+        superuser.execute(f"alter table {leaf} enable always trigger no_truncate")
