@@ -143,11 +143,12 @@ def run_suite(database_url: str, *, run: int, vendor: str) -> tuple[Checked, ...
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations import UnexpectedRowsExpectation
     from great_expectations.expectations.metadata_types import FailureSeverity
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_postgres("catalogue", connection_string=database_url)
     # The view's faults of one run and vendor: a number and a configured id, never a text from outside.
     asset = source.add_query_asset(
@@ -174,7 +175,9 @@ def run_suite(database_url: str, *, run: int, vendor: str) -> tuple[Checked, ...
     outcome = definition.run(result_format={"result_format": "BASIC", "partial_unexpected_count": 0})
     found: list[Checked] = []
     for result in outcome.results:
-        code = result.expectation_config.meta["reason"]
+        config = result.expectation_config
+        assert config is not None
+        code = config.meta["reason"]
         if "observed_value" not in result.result:
             # What Great Expectations kept of the exception holds SQL: it stays where it is.
             raise CheckFailed(

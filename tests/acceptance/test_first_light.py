@@ -66,7 +66,7 @@ def _runs(airflow: httpx.Client) -> list[dict]:
 def test_the_demonstration_ends_in_the_balance(home: Path):
     shown = (home / "demo.out").read_text()
 
-    assert "2 of 2" in shown and "it adds up" in shown and "Done in" in shown
+    assert [word for word in ("2 of 2", "it adds up", "Done in") if word not in shown] == []
 
 
 def test_each_day_is_one_green_run_with_its_balance_as_a_note(airflow: httpx.Client):
@@ -86,7 +86,7 @@ def test_the_catalogue_says_by_an_asset_event_what_came(airflow: httpx.Client):
 def test_status_tells_the_same_to_people_and_programs(home: Path):
     told, data = _callkeeper(home, "status"), json.loads(_callkeeper(home, "status", "--json", "--runs", "2").stdout)
 
-    assert "linna" in told.stdout and "punavaara" in told.stdout
+    assert [word for word in ("linna", "punavaara") if word not in told.stdout] == []
     assert [run["balanced"] for run in data["runs"]] == [True, True]
     assert all(
         b["found"] == sum(n for term, n in b.items() if term not in ("vendor", "controller", "found"))

@@ -272,12 +272,12 @@ def _ours(settings: Settings, paths: list[Path], key: str) -> None:
 
     store = wiring.build(settings).store
     for path in paths:
-        spool = tempfile.SpooledTemporaryFile(max_size=fetching.SPOOL_BYTES)
-        digest, size = fetching._copy(path.open("rb"), spool)  # type: ignore[arg-type]
-        spool.seek(0)
-        probe(spool, claimed_codec=None, content_type="audio/wav")  # type: ignore[arg-type]
-        spool.seek(0)
-        store.put(f"rec/{key}/{uuid4()}", spool, sha256=digest, size_bytes=size, content_type="audio/wav")  # type: ignore[arg-type]
+        with tempfile.SpooledTemporaryFile(max_size=fetching.SPOOL_BYTES) as spool:
+            digest, size = fetching._copy(path.open("rb"), spool)
+            spool.seek(0)
+            probe(spool, claimed_codec=None, content_type="audio/wav")
+            spool.seek(0)
+            store.put(f"rec/{key}/{uuid4()}", spool, sha256=digest, size_bytes=size, content_type="audio/wav")
 
 
 def _bare(settings: Settings, paths: list[Path], key: str) -> None:

@@ -189,10 +189,10 @@ def unguarded(conn) -> list[str]:
         try:
             with conn.transaction(force_rollback=True):
                 conn.execute(statement)
-        except errors.InsufficientPrivilege as wrong:
-            assert "append-only" in str(wrong)
-        else:
             passed.append(statement)
+        except errors.InsufficientPrivilege as wrong:
+            if "append-only" not in str(wrong):
+                raise
 
     parts = leaves(conn)
     for leaf, of_class, day in parts:
@@ -201,7 +201,7 @@ def unguarded(conn) -> list[str]:
             attempt(f"update {table} set body = 'y' where class = '{of_class}' and at = '{day} 12:00+00'")
             attempt(f"delete from {table} where class = '{of_class}' and at = '{day} 12:00+00'")
         attempt(f"truncate {leaf}")
-    for table in sorted({f"event_{of_class}" for _, of_class, _ in parts}) + ["event"]:
+    for table in [*sorted({f"event_{of_class}" for _, of_class, _ in parts}), "event"]:
         attempt(f"truncate {table}")
     return passed
 

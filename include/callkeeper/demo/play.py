@@ -13,18 +13,16 @@ from rich.console import Console
 
 from callkeeper import controllers, db, deliveries, settings, wiring
 from callkeeper.clock import HELSINKI
-from callkeeper.commands.status import balance_table
 from callkeeper.demo.asterisk import make_asterisk
 from callkeeper.demo.drop import deliver_later, make_drop
 from callkeeper.embedded import stack as embedded
+from callkeeper.embedded.stack import FIRST_DAY
 from callkeeper.errors import SetupFailed
-from callkeeper.jobs.balancing import Waiting
-from callkeeper.pseudonyms import register
+from callkeeper.jobs.balancing import Waiting, table
 
 DAG = "import_recordings"
 SEED = 20261124
 PATIENCE_SECONDS = 900
-FIRST_DAY = "CALLKEEPER_IMPORT_FIRST_DAY"
 console = Console(highlight=False)
 
 
@@ -34,15 +32,17 @@ def play(home: Path, *, days: int) -> None:
     home.mkdir(parents=True, exist_ok=True)
     wanted = _days(home, days)
     console.rule("[bold]callkeeper: a demonstration")
-    console.print(f"Making the calls of {len(wanted)} days, {wanted[0]} to {wanted[-1]}: a vendor's drop, and a PBX's recordings")
+    console.print(
+        f"Making the calls of {len(wanted)} days, {wanted[0]} to {wanted[-1]}: a vendor's drop, and a PBX's recordings"
+    )
     _make_vendors(home, wanted)
     stack = embedded.up(home, say=lambda line: console.print(line))
     app = wiring.build(settings.load(home=home))
     with app.connect() as conn:
-        register(conn, app.keyring)
-        conn.commit()
         changes = controllers.apply(conn, app.config, app.actor(conn, account="demo"))
-    console.print(f"  configuration: {changes.count('added')} entries applied" if changes else "  configuration: in force already")
+    console.print(
+        f"  configuration: {changes.count('added')} entries applied" if changes else "  configuration: in force already"
+    )
     admin = next(login for login in stack.logins if login.account == "admin")
     with _signed_in(stack.url, admin.account, admin.password) as airflow:
         _follow(airflow, app, home, wanted)
@@ -51,7 +51,9 @@ def play(home: Path, *, days: int) -> None:
     for login in stack.logins:
         console.print(f"  {login.account:<9} {login.password}  ({login.title})")
     console.print(f"Mails (the morning's balance): {home / 'mail'}")
-    console.print("Next: [bold].venv/bin/callkeeper status[/], [bold].venv/bin/callkeeper quarantine list[/], [bold]make down[/]")
+    console.print(
+        "Next: [bold].venv/bin/callkeeper status[/], [bold].venv/bin/callkeeper quarantine list[/], [bold]make down[/]"
+    )
     console.print(f"Done in {time.monotonic() - began:.0f} s.")
 
 
@@ -127,11 +129,16 @@ def _follow(airflow: _Airflow, app: wiring.App, home: Path, days: list[date]) ->
                     console.print(f"  {len(told):>2} of {len(days)}  {_sentence(app, run_id, run['state'])}")
                     if not delivered and len(told) >= len(days) // 2:
                         delivered = deliver_later(home / "vendors" / "linna", days, seed=SEED)
-                        console.print("          the vendor delivers what was still being processed, late calls and corrections")
+                        console.print(
+                            "          the vendor delivers what was still being processed, late calls and corrections"
+                        )
                 elif run["state"] == "running":
                     line.update(f"run {len(told) + 1} of {len(days)}: {_at(airflow, run_id)}")
             if time.monotonic() > end:
-                raise SetupFailed(f"No run has ended for {PATIENCE_SECONDS // 60} minutes.", mend=f"See the DAG in Airflow, and the logs in {home / 'stack'}.")
+                raise SetupFailed(
+                    f"No run has ended for {PATIENCE_SECONDS // 60} minutes.",
+                    mend=f"See the DAG in Airflow, and the logs in {home / 'stack'}.",
+                )
             time.sleep(1)
 
 
@@ -140,10 +147,17 @@ def _until_parsed(airflow: _Airflow, first: date) -> None:
     end = time.monotonic() + 240
     while True:
         found = airflow.get(f"/dags/{DAG}/details")
-        if found and found.get("start_date") and datetime.fromisoformat(found["start_date"]).astimezone(HELSINKI).date() == first:
+        if (
+            found
+            and found.get("start_date")
+            and datetime.fromisoformat(found["start_date"]).astimezone(HELSINKI).date() == first
+        ):
             return
         if time.monotonic() > end:
-            raise SetupFailed("Airflow does not know the DAG after 4 minutes.", mend="See the dag-processor's log, `callkeeper stack`.")
+            raise SetupFailed(
+                "Airflow does not know the DAG after 4 minutes.",
+                mend="See the dag-processor's log, `callkeeper stack`.",
+            )
         time.sleep(1)
 
 
@@ -156,7 +170,9 @@ def _at(airflow: _Airflow, run_id: str) -> str:
     """Which tasks run now, with the vendor's name where they have one."""
     found = airflow.get(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances", limit=100)
     running = [t for t in found["task_instances"] if t["state"] == "running"]
-    return ", ".join(f"{t['task_id']} {t.get('rendered_map_index') or ''}".strip() for t in running) or "between two tasks"
+    return (
+        ", ".join(f"{t['task_id']} {t.get('rendered_map_index') or ''}".strip() for t in running) or "between two tasks"
+    )
 
 
 def _sentence(app: wiring.App, run_id: str, state: str) -> str:
@@ -177,7 +193,7 @@ def _show(app: wiring.App) -> None:
         waiting = [Waiting(**row._asdict()) for row in db.queries().quarantine_summary(conn)]
         days = deliveries.unfinished(conn)
     console.print()
-    console.print(balance_table(results))
+    console.print(table(results))
     if waiting:
         console.print("Waiting in quarantine: " + ", ".join(f"{w.n} {w.reason}" for w in waiting))
     for d in days:

@@ -36,6 +36,31 @@ from callkeeper.vendors import Direction, MediaStatus, Vendor, VendorCall
 
 log = logging.getLogger(__name__)
 
+ARRIVAL_TYPES = [
+    "int8",
+    "uuid",
+    "bytea",
+    "bytea",
+    "bytea",
+    "timestamptz",
+    "int8",
+    "text",
+    "text",
+    "text",
+    "bytea",
+    "text",
+    "bytea",
+    "text",
+    "int8",
+    "bytea",
+    "text",
+    "text",
+    "text",
+    "text[]",
+    "text",
+]
+"""The types of ``copy_arrival``'s columns."""
+
 NOBODY = "-"
 """The controller's place in counts where a line is nobody's."""
 
@@ -180,7 +205,7 @@ def _stage_day(conn: db.Connection, job: Import, day: date) -> int:
     reach("stage.before_commit")
     conn.commit()
     reach("stage.after_commit")
-    return found
+    return int(found)
 
 
 def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -> int:
@@ -190,24 +215,7 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     q.make_arrival(conn)
     delivered_at = db.now(conn)
     with conn.cursor() as cursor, cursor.copy(q.copy_arrival.sql) as copy:
-        copy.set_types(
-            [
-                "int8",
-                "uuid",
-                "bytea",
-                "bytea",
-                "bytea",
-                "timestamptz",
-                "int8",
-                "text",
-                "text",
-                "text",
-                "bytea",
-                "text",
-                "bytea",
-            ]
-            + ["text", "int8", "bytea", "text", "text", "text", "text[]", "text"]
-        )
+        copy.set_types(ARRIVAL_TYPES)
         for row in _rows(job, vendor.list_day(day, HELSINKI), delivered_at, dropped):
             copy.write_row(row)
     reach("stage.copied")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
 from callkeeper import db
@@ -42,7 +43,9 @@ def release(conn: db.Connection, *, recording: UUID, actor: Actor) -> None:
     _restage(conn, [call], how="released", waive=True, actor=actor)
 
 
-def _restage(conn: db.Connection, calls: Sequence[db.Row], *, how: str, waive: bool, actor: Actor) -> int:
+def _restage(
+    conn: db.Connection, calls: Sequence[db.Row], *, how: Literal["mended", "released"], waive: bool, actor: Actor
+) -> int:
     reasons = {c.recording: c.reason for c in calls}
     back = list(
         db.queries().restage(conn, recordings=list(reasons), waive=sorted(set(reasons.values())) if waive else [])
@@ -53,7 +56,7 @@ def _restage(conn: db.Connection, calls: Sequence[db.Row], *, how: str, waive: b
         (
             QuarantineLeft(
                 recording=r.recording, controller=r.controller, vendor=r.vendor, reason=reasons[r.recording], how=how
-            )  # type: ignore[arg-type]  # one of its words
+            )
             for r in back
         ),
     )

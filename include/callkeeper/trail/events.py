@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
@@ -221,19 +220,14 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"an event cannot hold a {type(value).__name__}")
 
 
-@cache
-def _names(kind: type[Event]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
-
-
 _encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def canonical(event: Event, actor: Mapping[str, str | int], at: str) -> bytes:
     """The exact bytes of an event: what is stored, hashed and signed. None is left out."""
     body: dict[str, Any] = {"action": event.action, "actor": actor, "at": at, "v": event.version}
-    for name in _names(type(event)):
-        value = getattr(event, name)
+    for field in fields(event):
+        value = getattr(event, field.name)
         if value is not None:
-            body[name] = _plain(value)
+            body[field.name] = _plain(value)
     return _encode(body).encode("ascii")

@@ -6,6 +6,7 @@ One Protocol, one file a kind. What passes this door holds clear numbers and the
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
@@ -45,7 +46,7 @@ class Media:
     """What the vendor claims of the audio; every field may be unknown (None)."""
 
     bytes: int | None = None
-    sha256: bytes | None = None
+    sha256: builtins.bytes | None = None
     content_type: str | None = None
     codec: str | None = None
     channels: int | None = None

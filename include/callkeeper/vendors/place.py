@@ -84,7 +84,7 @@ class Place:
                 f"The location of the vendor {self._whose} cannot be used.",
                 mend="Check its URL, its options in the secrets folder, and whether that kind's library is installed.",
             ) from None
-        except Exception as wrong:
+        except Exception as wrong:  # noqa: BLE001  # this is the edge: every library of every place has its own errors
             raise self._ours(wrong) from None
         if isinstance(fs, LocalFileSystem):
             root = os.path.realpath(root)
@@ -134,7 +134,7 @@ class Place:
         """Turns whatever a library raises into our own: fsspec's back ends share no base class, so all are caught."""
         try:
             yield
-        except Exception as wrong:
+        except Exception as wrong:  # noqa: BLE001  # this is the edge: every library of every place has its own errors
             raise self._ours(wrong) from None
 
     def files(self, folder: str, *, prefix: str = "") -> Iterator[File]:

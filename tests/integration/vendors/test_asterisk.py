@@ -125,6 +125,10 @@ def test_half_a_row_is_not_looked_at_until_it_is_whole(exchange: Any) -> None:
     exchange.cdr.write_text(whole, encoding="utf-8")
     assert len(new(exchange)) == 1
 
+    # The very first row of all, half written: no reason to call the whole unreadable.
+    exchange.cdr.write_text(whole.splitlines()[-1][:-30], encoding="utf-8")
+    assert listed(exchange.vendor)
+
 
 # --- answered, unanswered, absent -------------------------------------------------------------------------------------
 
@@ -235,6 +239,18 @@ def test_two_local_halves_that_name_one_file_are_one_recording(exchange: Any) ->
 
     assert str(call.other_party) == "+358409900077"
     assert (call.direction, call.service_number) == (Direction.outbound, "+358102708001")
+
+
+def test_the_inner_half_of_a_local_channel_is_no_absent_call_either(exchange: Any) -> None:
+    name = f"2026/11/24/{NAME}.wav"
+    inner = {"channel": "Local/x@click-00000001;1", "userfield": name}
+    exchange.row(f"{EPOCH}.76", START, END, src="0102708001", dst="0800123456", **inner)
+    assert new(exchange) == {}
+
+    exchange.row(f"{EPOCH}.77", START, END, billsec="59", userfield=name)
+
+    (call,) = new(exchange).values()
+    assert (str(call.other_party), call.service_number) == ("+358409900099", "+358102708001")
 
 
 def test_the_file_of_each_account_repeats_rows_and_no_call(exchange: Any) -> None:

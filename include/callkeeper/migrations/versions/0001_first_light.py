@@ -471,7 +471,9 @@ grant select on event, event_class to callkeeper_sealer, callkeeper_ageing;
 def upgrade() -> None:
     for part in (CLOCK, REGISTER, DELIVERIES, CATALOGUE, BLOCKERS, CHECKS, TRAIL, RIGHTS):
         # psycopg itself: several statements at once, and no reading of % and : as parameters
-        op.get_bind().connection.driver_connection.execute(part)
+        driver = op.get_bind().connection.driver_connection
+        assert driver is not None
+        driver.execute(part)
 
 
 def downgrade() -> None:
