@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -186,7 +187,7 @@ class Place:
         """A file as a stream. Raises AudioMissing, WrongCredentials or VendorUnavailable, here and from every read."""
         with self._ours_only():
             full = self._full(path)
-            if self._is_local and not os.path.isfile(full):  # a pipe would wait for ever
+            if self._is_local and not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would wait for ever
                 raise FileNotFoundError
             source = self._fs.open(full, "rb", block_size=block_bytes)
         return cast(BinaryIO, io.BufferedReader(_Source(source, self), buffer_size=min(block_bytes, 1 << 20)))

@@ -16,7 +16,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from callkeeper.clock import HELSINKI
-from callkeeper.errors import AudioMissing, ConfigurationError, DeliveryUnreadable, VendorUnavailable
+from callkeeper.errors import AudioMissing, ConfigurationError, DeliveryUnreadable, VendorUnavailable, WrongCredentials
 from callkeeper.phone import UNUSABLE, WITHHELD
 from callkeeper.vendors import Direction, Media, MediaStatus, VendorCall
 from callkeeper.vendors.drop import Drop
@@ -761,12 +761,18 @@ def test_a_vendor_that_fails_in_mid_read_fails_in_our_words(folder: Any, record:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and delete everything")
-def test_a_folder_that_we_may_only_read_refuses_a_deletion(folder: Any, record: Any) -> None:
+def test_a_folder_that_we_may_only_read_refuses_a_deletion_and_a_closed_one_refuses_us(
+    folder: Any, record: Any
+) -> None:
     path = folder.put("1.wav", b"x")
     call = only(folder, record(1, media={"path": "1.wav"}))
-    path.parent.chmod(0o555)
     try:
+        path.parent.chmod(0o555)
         assert folder.vendor.delete(call.ref, "key") == "refused"
+        path.parent.chmod(0o000)
+        for ask in (lambda: folder.vendor.open(call.ref), lambda: folder.vendor.day_status(DAY, HELSINKI)):
+            with pytest.raises(WrongCredentials):
+                ask()
     finally:
         path.parent.chmod(0o755)
 
