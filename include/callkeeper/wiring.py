@@ -46,6 +46,7 @@ class App:
             bucket=s.store_bucket,
             access_key=s.store_access_key.get_secret_value(),
             secret_key=s.store_secret_key.get_secret_value(),
+            region_allowed=controllers.region_allowed,
         )
 
     @cached_property
