@@ -46,20 +46,35 @@ def queries() -> Any:
     return aiosql.from_path(QUERIES, "psycopg", mandatory_parameters=False)
 
 
+_REFUSALS = {
+    "password authentication failed": "28P01",
+    "no pg_hba.conf entry": "28000",
+    "is not permitted to log in": "28000",
+    "permission denied for database": "28000",
+    "too many connections": "53300",
+    "too many clients": "53300",
+}
+
+
+def _state_of_refusal(text: str) -> str:
+    """The SQLSTATE of a refused connection: libpq gives its words only."""
+    return next((state for words, state in _REFUSALS.items() if words in text), "")
+
+
 def reworded(wrong: psycopg.Error) -> CallkeeperError:
     """psycopg's errors print the values of a failing row; ours don't."""
-    state = wrong.sqlstate or ""
+    state = wrong.sqlstate or _state_of_refusal(str(wrong))
     if state.startswith("28"):
         return WrongCredentials(
             "The database refused the role or its password.", mend="Check the callkeeper_db connection."
         )
+    if state.startswith("53"):  # psycopg's classes call it an OperationalError, too
+        return DatabaseUnavailable(
+            "The database is out of disk, memory or connections.", mend="Make room, then run the task again."
+        )
     if isinstance(wrong, psycopg.OperationalError) or state.startswith(("08", "57P")):
         return DatabaseUnavailable(
             "The database did not answer, or went away.", mend="Check Postgres; the task may be run again."
-        )
-    if state.startswith("53"):
-        return DatabaseUnavailable(
-            "The database is out of disk, memory or connections.", mend="Make room, then run the task again."
         )
     what = " ".join(filter(None, (state, type(wrong).__name__, wrong.diag.table_name, wrong.diag.constraint_name)))
     return DatabaseError(

@@ -48,6 +48,8 @@ _DIRECTIONS: Final = {d.value: d for d in Direction}
 _STATUSES: Final = {s.value: s for s in MediaStatus if s is not MediaStatus.unanswered}
 _YES: Final = frozenset({"true", "1", "yes"})
 _NO: Final = frozenset({"false", "0", "no", ""})
+_MOST_DIGITS = 5
+"""In a word of a technical vocabulary (``mp4a.40.2``); with more it may be somebody's number."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}(?:/[A-Za-z0-9][A-Za-z0-9_.+-]{0,79})?")
 
 
@@ -200,7 +202,7 @@ def _token(value: object) -> str | None:
 
 @lru_cache(maxsize=256)
 def _word(text: str) -> str | None:
-    return text.lower() if _TOKEN.fullmatch(text) else None
+    return text.lower() if _TOKEN.fullmatch(text) and sum(map(str.isdigit, text)) <= _MOST_DIGITS else None
 
 
 def _sha256(value: object, faults: list[str]) -> bytes | None:

@@ -41,6 +41,8 @@ _CHUNK_CHARS = 1 << 18
 _LONGEST_VALUE_CHARS = 1 << 20
 """No record and no field of a manifest is longer: a text that does not parse within it is broken."""
 _TAIL_BYTES = 8192
+_MOST_RECORDS = 1_000_000
+"""No day of a vendor has so many."""
 
 Record = tuple[object, object]
 """A record, and its media's fields: whatever stood there, not checked yet."""
@@ -99,7 +101,10 @@ def read_records(file: BinaryIO, *, is_csv: bool) -> Iterator[Record | Head]:
                 fields[name] = value
         head = _head(fields)
     if head.record_count != count:
-        raise Unreadable(f"it says that it has {head.record_count} records, and has {count}")
+        says = (
+            head.record_count if head.record_count < _MOST_RECORDS else "far more"
+        )  # a number there may be a caller's
+        raise Unreadable(f"it says that it has {says} records, and has {count}")
     yield head
 
 
