@@ -78,6 +78,27 @@ kind = "drop"
 location = "{home}/linna"
 retention_days = 30
 """
+EXCHANGE = """
+[[lines]]
+number = "0800 123456"
+controller = "punavaara"
+from = 2023-09-12
+[[processors]]
+id = "vaihde"
+kind = "vendor"
+name = "Vaihde Ylläpito Oy"
+contract = "DPA-2"
+valid_to = 2030-12-31
+regions = ["FI"]
+[[vendors]]
+id = "vaihde"
+processor = "vaihde"
+kind = "asterisk"
+location = "{corpus}"
+cdr = "Master.csv"
+recordings = "."
+"""
+"""More configuration: an Asterisk, whose folder is put in for {corpus}."""
 
 TABLES = (
     "config_version, controller, line, processor, vendor, import_run, delivery, delivery_count, delivery_day, run_day, "

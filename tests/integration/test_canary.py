@@ -19,7 +19,7 @@ from callkeeper.errors import CallkeeperError
 from callkeeper.jobs import balancing, fetching, importing, quarantining
 from callkeeper.vendors import fields
 from deliver import Call, deliver, tone
-from installation import ACTOR, DAY, Installation, at
+from installation import ACTOR, DAY, EXCHANGE, Installation, at
 
 SPELLINGS = (
     "0409990001", "040 999 0001", "+358409990001", "00358409990001", "+358 (0)40-999 0001", "358409990002",
@@ -97,8 +97,8 @@ class Outputs:
         self.add("exception", "".join(traceback.format_exception(wrong)))
         self.add("exception", [wrong.args, str(wrong), getattr(wrong, "mend", ""), getattr(wrong, "faults", "")])
 
-    def leaks(self) -> set[str]:
-        return {where for where, text in self.pieces if CANARY.search(text) or HEX.search(text)}
+    def leaks(self, canary: re.Pattern[str] = CANARY) -> set[str]:
+        return {where for where, text in self.pieces if canary.search(text) or HEX.search(text)}
 
 
 def tables(office: Installation) -> Iterator[tuple[str, str]]:
@@ -151,11 +151,11 @@ def loud(caplog) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def night(office: Installation, out: Outputs, key: str) -> None:
+def night(office: Installation, out: Outputs, key: str, vendor: str = "linna") -> None:
     """One run as the DAG does it, whatever fails on its way; and what people would see of it."""
     with office.connect() as conn:
         try:
-            importing_of(office, conn, key, out)
+            importing_of(office, conn, key, out, vendor)
         except CallkeeperError as wrong:
             out.failed(wrong)
     with office.connect() as conn:
@@ -169,16 +169,16 @@ def night(office: Installation, out: Outputs, key: str) -> None:
             out.add("quarantine show", quarantining.one(conn, waiting.recording))
 
 
-def importing_of(office: Installation, conn: db.Connection, key: str, out: Outputs) -> None:
+def importing_of(office: Installation, conn: db.Connection, key: str, out: Outputs, vendor: str = "linna") -> None:
     from callkeeper.jobs.preflight import preflight
     from callkeeper.media.probe import probe
 
-    preflight(conn, office.app.config, run_key=key, day=DAY, first_day=None, only_vendor="linna", actor=ACTOR)
-    job = office.app.importing(conn, key, "linna", ACTOR)
+    preflight(conn, office.app.config, run_key=key, day=DAY, first_day=None, only_vendor=vendor, actor=ACTOR)
+    job = office.app.importing(conn, key, vendor, ACTOR)
     out.add("repr", job)
     staged = importing.stage(conn, job)
     out.add("xcom", staged)
-    out.add("expectations", quality.run_suite(db.url(office.settings), run=job.run, vendor="linna"))
+    out.add("expectations", quality.run_suite(db.url(office.settings), run=job.run, vendor=vendor))
     out.add("xcom", importing.check(conn, job))
     out.add("xcom", fetching.fetch(conn, job, office.app.store, probe, lane=1, claim_rows=5))
     out.add("xcom", importing.keep(conn, job))
@@ -278,6 +278,22 @@ def test_no_number_comes_out_of_a_vendors_bucket(office, seaweed, loud, caplog, 
 
     assert office.value("select count(*) from recording") >= 6
     assert search(office, caplog, capfd, out) == set()
+
+
+@pytest.mark.parametrize("part", ["", "broken"])
+def test_no_number_comes_out_of_an_exchange_whose_file_names_hold_them(office, loud, caplog, capfd, part):
+    corpus = Path(__file__).parents[1] / "corpus" / "asterisk" / part
+    numbers = re.compile(r"(?:(?:40|44|45|50)12345|9123450|4670174060)\d")
+    assert sum(bool(numbers.search(file.name)) for file in corpus.rglob("2026/**/*.*")) >= 5
+    office.configure(more=EXCHANGE.replace("{corpus}", str(corpus)))
+    out = Outputs()
+
+    for key in ("first", "second"):
+        night(office, out, key, vendor="vaihde")
+
+    assert office.rows("select from recording union all select from quarantine")
+    search(office, caplog, capfd, out)
+    assert out.leaks(numbers) == set()
 
 
 # --- can it fail? -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -13,9 +15,12 @@ from callkeeper import db, deliveries
 from callkeeper.clock import HELSINKI, retention_eligible_at
 from callkeeper.deliveries import declare_lost
 from callkeeper.errors import ConfigurationError, NotAllowed, NotFound, VendorUnavailable
-from callkeeper.jobs import balancing, importing
+from callkeeper.jobs import balancing, fetching, importing
+from callkeeper.jobs.preflight import preflight
+from callkeeper.media.probe import probe
+from callkeeper.vendors.drop import Drop
 from deliver import PHM, PUNAVAARA, Call, deliver, tone
-from installation import ACTOR, DAY, NOW, at, counts, reasons
+from installation import ACTOR, DAY, EXCHANGE, NOW, at, counts, reasons
 
 CALLER, CALLED = "+358401234501", "+358501234505"
 
@@ -548,6 +553,49 @@ def test_what_an_interrupted_run_has_fetched_is_kept_by_the_next(office):
     assert len(office.versions()) == len(office.events("recording.kept")) == 2
 
 
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+
+def fetch_in_lane(office, lane: int) -> int:
+    with office.connect() as conn:
+        job = office.app.importing(conn, "night", "linna", ACTOR)
+        return fetching.fetch(conn, job, office.app.store, probe, lane=lane, claim_rows=2)["fetched"]
+
+
+def up_to_the_fetch(office) -> None:
+    with office.connect() as conn:
+        preflight(conn, office.app.config, run_key="night", day=DAY, first_day=None, only_vendor=None, actor=ACTOR)
+        job = office.app.importing(conn, "night", "linna", ACTOR)
+        importing.stage(conn, job)
+        importing.check(conn, job)
+
+
+def test_lanes_share_the_work_and_fetch_nothing_twice(office, monkeypatch):
+    deliver(office.linna, DAY, [call(f"r{n}") for n in range(20)])
+    up_to_the_fetch(office)
+    opened: list[str] = []
+    real = Drop.open
+    monkeypatch.setattr(Drop, "open", lambda self, ref: opened.append(ref) or real(self, ref))
+
+    with ThreadPoolExecutor(2) as lanes:
+        fetched = list(lanes.map(lambda lane: fetch_in_lane(office, lane), (1, 2)))
+
+    assert sum(fetched) == 20
+    assert min(fetched) > 0
+    assert len(opened) == len(set(opened)) == 20
+
+
+def test_a_lane_that_fell_silent_loses_its_batch_once_its_lease_is_over(office):
+    deliver(office.linna, DAY, [call(f"r{n}") for n in range(4)])
+    up_to_the_fetch(office)
+    office.sql.execute("update staging set lane = 1, lease_until = clock_timestamp() + interval '1 minute'")
+
+    assert fetch_in_lane(office, 2) == 0, "another lane is at it"
+    office.sql.execute("update staging set lease_until = clock_timestamp() - interval '1 second' where lane = 1")
+
+    assert fetch_in_lane(office, 2) == 4
+
+
 # --- days -------------------------------------------------------------------------------------------------------------
 
 
@@ -808,3 +856,43 @@ def test_all_that_ever_came_is_in_the_catalogue_in_quarantine_or_on_its_way_out(
 def _unfinished(office):
     with office.connect() as conn:
         return deliveries.unfinished(conn)
+
+
+# --- a real exchange --------------------------------------------------------------------------------------------------
+
+CORPUS = Path(__file__).parents[1] / "corpus" / "asterisk"
+
+
+def test_a_real_exchanges_day_comes_in_whole(office):
+    office.configure(more=EXCHANGE.replace("{corpus}", str(CORPUS)))
+
+    balance = office.run(vendor="vaihde")
+
+    assert counts(balance) == {"found": 28, "kept": 25, "quarantined": 3}
+    assert reasons(balance) == {"quarantined:direction_unknown": 1, "quarantined:line_undesignated": 2}
+    heard = {r.codec: r.n for r in office.rows("select codec, count(*) as n from recording group by 1")}
+    assert heard == {"gsm_ms": 4, "pcm_alaw": 3, "pcm_mulaw": 1, "pcm_s16le": 17}
+    asked = office.rows("select * from recording where pseudonym = %s", office.pseudonym(CALLER))
+    assert {r.line for r in asked} == {"+358102708001", "+358207001234"}, "one person, however the trunk writes her"
+    assert len(office.versions()) == 25
+    assert counts(office.run("next", vendor="vaihde")) == {"found": 28, "unchanged": 28}
+
+
+def test_a_real_exchanges_broken_files_each_have_their_place(office):
+    office.configure(more=EXCHANGE.replace("{corpus}", str(CORPUS / "broken")))
+
+    balance = office.run(vendor="vaihde")
+
+    assert counts(balance) == {"found": 7, "quarantined": 6, "refused": 1}
+    assert reasons(balance) == {
+        "quarantined:audio_absent": 1,
+        "quarantined:audio_empty": 1,
+        "quarantined:audio_truncated": 1,
+        "quarantined:duration_mismatch": 1,
+        "quarantined:metadata_missing": 1,
+        "quarantined:not_audio": 1,
+        "refused:unanswered": 1,
+    }
+    unanswered = office.row("select * from deletion")
+    assert (unanswered.trigger, unanswered.object_key) == ("retention_expired", None)
+    assert unanswered.due_at == retention_eligible_at(unanswered.started_at)
