@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -119,6 +119,38 @@ def as_json(balance: RunBalance) -> str:
 def unfinished(conn: db.Connection) -> tuple[UnfinishedDay, ...]:
     """The days that are neither complete nor lost."""
     return tuple(UnfinishedDay(**row._asdict()) for row in db.queries().unfinished_days(conn))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Unfinished days of one vendor that follow each other, in the same state and the same trouble."""
+
+    vendor: str
+    first: date
+    last: date
+    state: str
+    trouble: str | None
+
+    @property
+    def days(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+    def __str__(self) -> str:
+        state = {"absent": "nothing was delivered", "open": "not complete yet"}.get(self.state, self.state)
+        return f"{self.vendor}, {self.days}: {self.trouble or state}"
+
+
+def spans(days: Iterable[UnfinishedDay]) -> tuple[Span, ...]:
+    """The days, those together that say the same: an outage is one line, however long it lasts."""
+    found: list[Span] = []
+    for day in days:
+        last = found[-1] if found else None
+        same = last and (last.vendor, last.state, last.trouble) == (day.vendor, day.state, day.trouble)
+        if last and same and day.day - last.last == timedelta(days=1):
+            found[-1] = replace(last, last=day.day)
+        else:
+            found.append(Span(vendor=day.vendor, first=day.day, last=day.day, state=day.state, trouble=day.trouble))
+    return tuple(found)
 
 
 def declare_lost(conn: db.Connection, *, vendor: str, day: date, account: str, reason: str, actor: Actor) -> None:

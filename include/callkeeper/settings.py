@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     demo: bool = Field(False, description="A demonstration: a moved database clock is allowed.")
 
     import_first_day: date | None = Field(
-        None, description="First day that import_recordings catches up on; `make up` writes yesterday; empty: no catching up."
+        None,
+        description="First day that import_recordings catches up on; `make up` writes yesterday; empty: no catching up.",
     )
     import_lanes: int = Field(2, ge=1, le=16, description="Parallel audio tasks per vendor.")
     import_relook_days: int = Field(

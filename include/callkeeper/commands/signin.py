@@ -19,7 +19,9 @@ def _people_in_force(app: App) -> Mapping[str, Sequence[str]]:
     """[people] as applied last: whoever edits the file does not thereby give themselves a role. The file's before the first."""
     with app.connect() as conn:
         applied = db.queries().config_last(conn)
-    people: Mapping[str, Sequence[str]] = json.loads(applied.body)["people"] if applied else app.config.people.model_dump()
+    people: Mapping[str, Sequence[str]] = (
+        json.loads(applied.body)["people"] if applied else app.config.people.model_dump()
+    )
     return people
 
 

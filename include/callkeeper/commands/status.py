@@ -57,5 +57,5 @@ def status(runs: int, as_json: bool) -> None:
             f"quarantine: {w.n} × {w.reason} ({w.vendor}, {w.controller})"
             + (f", [red]{w.overdue} beyond term[/]" if w.overdue else "")
         )
-    for d in days:
-        console.print(f"unfinished: {d.vendor}, {d.day}: {d.state}" + (f", [red]{d.trouble}[/]" if d.trouble else ""))
+    for span in deliveries.spans(days):
+        console.print(f"unfinished: [red]{span}[/]" if span.trouble else f"unfinished: {span}")

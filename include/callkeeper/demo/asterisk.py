@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -33,8 +33,11 @@ _NEXT_DAY = (
 """Somebody who rang off the morning after: what tells that the day before is over."""
 
 
-def make_asterisk(folder: Path, day: date, *, broken: bool = True) -> None:
-    """Writes ``cdr-csv/Master.csv`` and ``monitor/YYYY/MM/DD/``; ``broken``: with the corpus' damaged recordings too."""
+def make_asterisk(folder: Path, day: date, *, broken: bool = True, quiet: Sequence[date] = ()) -> None:
+    """Writes ``cdr-csv/Master.csv`` and ``monitor/YYYY/MM/DD/``; ``broken``: with the corpus' damaged recordings too.
+
+    On the ``quiet`` days, in their order, somebody rang and nobody answered: complete days without a recording.
+    """
     if not (CORPUS / "Master.csv").exists():
         raise SetupFailed("The exchange's recordings are not there.", mend=f"Check the whole project out: {CORPUS}.")
     move = _mover(day)
@@ -49,7 +52,9 @@ def make_asterisk(folder: Path, day: date, *, broken: bool = True) -> None:
     cdr.mkdir(parents=True, exist_ok=True)
     # Last and whole: an import may be looking.
     partial = cdr / ".Master.csv.tmp"
-    partial.write_text(details + _row_of(day + timedelta(days=1)), encoding="utf-8")
+    before = "".join(_row_of(other) for other in quiet if other < day)
+    after = "".join(_row_of(other) for other in sorted({day + timedelta(days=1), *(q for q in quiet if q > day)}))
+    partial.write_text(before + details + after, encoding="utf-8")
     os.replace(partial, cdr / "Master.csv")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from callkeeper.demo.drop import deliver_later, make_drop
 from callkeeper.embedded import stack as embedded
 from callkeeper.embedded.stack import FIRST_DAY
 from callkeeper.errors import SetupFailed
-from callkeeper.jobs.balancing import Waiting, table
+from callkeeper.jobs.balancing import table
 
 DAG = "import_recordings"
 SEED = 20261124
@@ -75,7 +76,8 @@ def _make_vendors(home: Path, days: list[date]) -> None:
     if not drop.exists():
         make_drop(drop, days, seed=SEED)
     if not pbx.exists():
-        make_asterisk(pbx, days[-2] if len(days) > 1 else days[-1])
+        around = [days[0] + timedelta(days=n) for n in range(-1, len(days) + 1)]
+        make_asterisk(pbx, days[-2] if len(days) > 1 else days[-1], quiet=around)
 
 
 class _Airflow:
@@ -188,13 +190,16 @@ def _sentence(app: wiring.App, run_id: str, state: str) -> str:
 
 def _show(app: wiring.App) -> None:
     with app.connect() as conn:
-        runs = list(db.queries().latest_runs(conn, limit=20))
-        results = [deliveries.read_balance(conn, r.run, r.run_key, r.day) for r in reversed(runs)]
-        waiting = [Waiting(**row._asdict()) for row in db.queries().quarantine_summary(conn)]
-        days = deliveries.unfinished(conn)
-    console.print()
-    console.print(table(results))
+        runs = list(db.queries().latest_runs(conn, limit=1))
+        last = [deliveries.read_balance(conn, r.run, r.run_key, r.day) for r in runs]
+        live = list(db.queries().live_recordings(conn))
+        waiting = Counter[str]()
+        for row in db.queries().quarantine_summary(conn):
+            waiting[row.reason] += row.n
+        spans = deliveries.spans(deliveries.unfinished(conn))
+    console.print("\nThe last night:", table(last))
+    console.print("In the catalogue: " + ", ".join(f"{r.n} of {r.vendor} for {r.controller}" for r in live))
     if waiting:
-        console.print("Waiting in quarantine: " + ", ".join(f"{w.n} {w.reason}" for w in waiting))
-    for d in days:
-        console.print(f"Unfinished: {d.vendor}, {d.day}: {d.state}" + (f" ({d.trouble})" if d.trouble else ""))
+        console.print("In quarantine: " + ", ".join(f"{n} {reason}" for reason, n in waiting.most_common()))
+    for span in spans:
+        console.print(f"Unfinished: {span}")

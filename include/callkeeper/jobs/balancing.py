@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,12 @@ from callkeeper.deliveries import (
     TERMS,
     Outcome,
     RunBalance,
+    Span,
     UnfinishedDay,
     add_tally,
     as_json,
     read_balance,
+    spans,
     unfinished,
 )
 from callkeeper.errors import NotFound
@@ -51,6 +53,7 @@ class Morning:
 
     balance: RunBalance
     unfinished: tuple[UnfinishedDay, ...]
+    spans: tuple[Span, ...]
     quarantine: tuple[Waiting, ...]
     alarms: tuple[str, ...]
     at: datetime
@@ -107,29 +110,36 @@ def morning(
         if b.difference
     ]
     alarms += findings
-    alarms += [alarm for d in days if (alarm := _day_alarm(d, helsinki_day(now), windows.get(d.vendor)))]
+    alarms += _day_alarms(days, helsinki_day(now), windows)
     alarms += [
         f"{w.vendor}, {w.controller}: {w.overdue} calls have waited in quarantine beyond their term ({w.reason})."
         for w in waiting
         if w.overdue
     ]
-    return Morning(balance=result, unfinished=days, quarantine=waiting, alarms=tuple(alarms), at=now)
+    return Morning(balance=result, unfinished=days, spans=spans(days), quarantine=waiting, alarms=tuple(alarms), at=now)
 
 
-def _day_alarm(day: UnfinishedDay, today: date, keeps_days: int | None) -> str | None:
-    """The alarm for an unfinished day, if there is one: its window closes, or the vendor is in trouble, or it is late."""
-    where = f"{day.vendor}, {day.day}"
-    if keeps_days is not None:
-        closes = day.day + timedelta(days=keeps_days)
-        if today > closes:
-            return f"{where}: the vendor's window has closed ({closes}) and the day is not complete: a person declares it lost."
-        if today >= closes - timedelta(days=WINDOW_WARNING_DAYS):
-            return f"{where}: the vendor keeps this day until {closes} only, and it is not complete."
-    if day.trouble:
-        return f"{where}: {day.trouble}"
-    if day.day < today - timedelta(days=1):
-        return f"{where}: {'nothing was delivered' if day.state == 'absent' else 'the day is still open'}."
-    return None
+def _day_alarms(days: Sequence[UnfinishedDay], today: date, windows: Mapping[str, int | None]) -> list[str]:
+    """What somebody has to do about unfinished days: windows closing a line a day, else a line an outage."""
+    closing: list[str] = []
+    closed: list[UnfinishedDay] = []
+    late: list[UnfinishedDay] = []
+    for day in days:
+        keeps = windows.get(day.vendor)
+        closes = day.day + timedelta(days=keeps) if keeps is not None else None
+        if closes and today > closes:
+            closed.append(replace(day, state="", trouble=None))
+        elif closes and today >= closes - timedelta(days=WINDOW_WARNING_DAYS):
+            closing.append(
+                f"{day.vendor}, {day.day}: the vendor keeps this day until {closes} only, and it is not complete."
+            )
+        elif day.trouble or day.day < today - timedelta(days=1):
+            late.append(day)
+    lost = [
+        f"{span.vendor}, {span.days}: the vendor's window has closed and it is not complete: a person declares it lost."
+        for span in spans(closed)
+    ]
+    return closing + lost + [f"{span}" if span.trouble else f"{span}." for span in spans(late)]
 
 
 def table(results: Sequence[RunBalance]) -> Table:
@@ -173,10 +183,9 @@ def note(news: Morning) -> str:
         ]
         for b in news.balance.balances
     ]
-    lines = [
-        f"**{news.balance.day}: {'needs somebody' if news.alarms else 'balanced'}** (found = {' + '.join(TERMS)})",
-        "",
-    ]
+    sums = " + ".join(f"{news.balance.total(t)} {t}" for t in terms) or "0"
+    word = "needs somebody" if news.alarms else "balanced"
+    lines = [f"**{news.balance.day}: {word}**, {news.balance.total(Outcome.found)} found = {sums}", ""]
     if rows:
         head = ["vendor", "controller", "found", *terms]
         lines += [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows), ""]

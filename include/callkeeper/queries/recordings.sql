@@ -47,3 +47,7 @@ returning s.recording as staged, r.recording, r.controller, r.vendor, r.delivery
 -- What a blocker's predicate covers, noted.
 insert into blocker_cover (blocker, recording) select * from unnest(:blockers::uuid[], :recordings::uuid[])
 on conflict do nothing;
+
+-- name: live_recordings
+-- How many recordings live in the catalogue, per vendor and controller.
+select vendor, controller, count(*) as n from recording where state = 'live' group by 1, 2 order by 1, 2;
