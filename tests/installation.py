@@ -101,7 +101,7 @@ recordings = "."
 """More configuration: an Asterisk, whose folder is put in for {corpus}."""
 
 TABLES = (
-    "config_version, controller, line, processor, vendor, import_run, delivery, delivery_count, delivery_day, run_day, "
+    "config_version, controller, line, processor, vendor, import_run, delivery, delivery_count, delivery_day, run_day, run_vendor, "
     "tally, staging, quarantine, recording, blocker, blocker_cover, suppression, deletion"
 )
 

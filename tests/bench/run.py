@@ -148,7 +148,7 @@ def job(conn: db.Connection, settings: Settings, vendor: Drop, key: str) -> impo
 
 
 FETCHED = """update staging set state = 'fetched', version_id = 'v', sha256 = media_sha256, size_bytes = media_bytes, audio_ms = duration_ms,
-    codec = 'pcm_s16le', channels = 1, sample_rate_hz = 8000 where state = 'checked'"""
+    codec = 'pcm_s16le', channels = 1, sample_rate_hz = 8000 where state = 'listed'"""
 
 
 def metadata(settings: Settings, folder: Path) -> list[Result]:

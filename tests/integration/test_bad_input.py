@@ -244,7 +244,7 @@ def test_a_store_that_does_not_take_audio_says_why_and_the_run_goes_on_once_it_d
 
     assert refused.value.retry is retry
     assert office.rows("select from recording") == []
-    assert office.value("select count(*) from staging where state = 'checked'") == 2
+    assert office.value("select count(*) from staging where state = 'listed'") == 2
     vars(office.app)["store"] = whole
     assert office.versions() == []
     assert counts(office.run()) == {"found": 2, "kept": 2}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 from callkeeper import db
@@ -20,7 +21,7 @@ from callkeeper.crashpoints import reach
 from callkeeper.deliveries import Outcome, add_tally
 from callkeeper.errors import CallkeeperError, DeliveryUnreadable
 from callkeeper.pseudonyms import Keyring
-from callkeeper.trail.append import append
+from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import (
     Actor,
     DayClosed,
@@ -60,6 +61,9 @@ ARRIVAL_TYPES = [
     "text",
 ]
 """The types of ``copy_arrival``'s columns."""
+
+CHECK_CHUNKS = 5
+"""A check reads so many chunks at a time: it writes little, and is as long under the blockers' lock as a chunk that is kept."""
 
 NOBODY = "-"
 """The controller's place in counts where a line is nobody's."""
@@ -162,6 +166,7 @@ def _carry_over(conn: db.Connection, job: Import) -> None:
                 for r in back
             ),
         )
+    q.unchecked(conn, run=job.run, vendor=job.vendor.name)
     carried = q.carry_over(conn, run=job.run, vendor=job.vendor.name, day=job.only_day)
     add_tally(conn, job.run, job.vendor.name, [(r.controller, Outcome.found, "", r.n) for r in carried])
     conn.commit()
@@ -253,6 +258,7 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     for r in q.renew_staged(conn, vendor=vendor.name, run=job.run, delivery=delivery):
         if r.found and r.was != r.controller:
             tally += [(r.was, Outcome.found, "", -1), (r.controller, Outcome.found, "", 1)]
+    q.unchecked(conn, run=job.run, vendor=vendor.name)
     fresh = q.stage_arrivals(conn, run=job.run, vendor=vendor.name, day=day, delivery=delivery)
     tally += [(r.controller, Outcome.found, "", r.n) for r in fresh]
     add_tally(conn, job.run, vendor.name, tally)
@@ -336,33 +342,37 @@ def _revision(key: bytes, call: VendorCall, number: str) -> bytes:
 
 
 def check(conn: db.Connection, job: Import) -> Counter[str]:
-    """Decides on every listed call, a chunk a transaction: refused, quarantined, pending, or its audio may be fetched.
+    """Decides on every listed call, a range of UUIDs a transaction: refused, quarantined, pending, or to be fetched.
 
     Blockers are asked under the shared lock: a call past its term or suppressed that one of them covers is kept.
     """
-    done: Counter[str] = Counter()
-    after = UUID(int=0)
-    while True:
+    q, done = db.queries(), Counter[str]()
+    count = q.count_listed(conn, run=job.run, vendor=job.vendor.name)
+    conn.rollback()
+    for first, last in _ranges(-(-count // (job.rules.chunk_rows * CHECK_CHUNKS))):
         # A statement of its own: the lock, then the look (architecture, rule 3).
         db.lock_blockers(conn, exclusive=False)
         rows = list(
-            db.queries().verdicts(
-                conn,
-                vendor=job.vendor.name,
-                run=job.run,
-                after=after,
-                limit=job.rules.chunk_rows,
-                months=job.rules.retention_months,
+            q.verdicts(
+                conn, vendor=job.vendor.name, run=job.run, first=first, last=last, months=job.rules.retention_months
             )
         )
-        if not rows:
-            conn.rollback()
-            return done
-        after = rows[-1].recording
         done += _decide(conn, job, rows)
         reach("check.before_commit")
         conn.commit()
         reach("check.after_commit")
+    q.checked(conn, run=job.run, vendor=job.vendor.name)
+    done["to_fetch"] = q.count_listed(conn, run=job.run, vendor=job.vendor.name)
+    conn.commit()
+    return +done
+
+
+def _ranges(parts: int) -> Iterator[tuple[UUID, UUID]]:
+    """All UUIDs in so many ranges (one at least), first and last included; random ones fall evenly into them."""
+    parts = max(parts, 1)
+    edges = [2**128 * n // parts for n in range(parts + 1)]
+    for low, high in pairwise(edges):
+        yield UUID(int=low), UUID(int=high - 1)
 
 
 def _decide(conn: db.Connection, job: Import, rows: Sequence[db.Row]) -> Counter[str]:
@@ -370,7 +380,8 @@ def _decide(conn: db.Connection, job: Import, rows: Sequence[db.Row]) -> Counter
     refused: dict[str, list[db.Row]] = {}
     quarantined: list[db.Row] = []
     corrections: list[UUID] = []
-    fetch: list[db.Row] = []
+    released: list[UUID] = []
+    hold: list[db.Row] = []
     done: Counter[str] = Counter()
     for row in rows:
         if row.refusal:
@@ -384,8 +395,10 @@ def _decide(conn: db.Connection, job: Import, rows: Sequence[db.Row]) -> Counter
             done[Outcome.pending] += 1
         elif row.corrects:
             corrections.append(row.recording)
+        elif row.released:
+            released.append(row.recording)
         else:
-            fetch.append(row)
+            hold.append(row)
     for why, calls in refused.items():
         trigger = "retention_expired" if why == "unanswered" else why
         outcome = Outcome.suppressed if why in ("redelivered_after_deletion", "objection_upheld") else Outcome.refused
@@ -406,9 +419,10 @@ def _decide(conn: db.Connection, job: Import, rows: Sequence[db.Row]) -> Counter
     if corrections:
         q.mark_correction(conn, recordings=corrections)
         done["correction"] += len(corrections)
-    if fetch:
-        q.mark_checked(conn, recordings=[r.recording for r in fetch], held=[r.recording for r in fetch if r.blocked])
-        done["to_fetch"] += len(fetch)
+    if released:
+        q.mark_released(conn, recordings=released)
+    if hold:
+        q.mark_held(conn, recordings=[r.recording for r in hold], held=[r.recording for r in hold if r.blocked])
     return done
 
 
@@ -464,16 +478,13 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
         q.relist_fetched(conn, recordings=[r.recording for r in outdated])
         rows = [r for r in rows if r not in outdated]
     fresh = [r for r in rows if r.corrects is None]
-    events: list[Event] = [
-        RecordingKept(
-            recording=r.recording,
-            controller=r.controller,
-            vendor=r.vendor,
-            delivery=r.delivery,
-            blocked=bool(r.blockers),
+    alike: dict[Event, list[UUID]] = {}
+    for r in fresh:
+        kept = RecordingKept(
+            recording=ANY, controller=r.controller, vendor=r.vendor, delivery=r.delivery, blocked=bool(r.blockers)
         )
-        for r in fresh
-    ]
+        alike.setdefault(kept, []).append(r.recording)
+    events: list[Event] = []
     q.keep_fetched(conn, recordings=[r.recording for r in fresh], months=job.rules.retention_months)
     corrections = [r.recording for r in rows if r.corrects is not None]
     if corrections:
@@ -493,7 +504,7 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
     covered = [(b, r.corrects or r.recording) for r in rows for b in r.blockers]
     if covered:
         q.cover(conn, blockers=[b for b, _ in covered], recordings=[r for _, r in covered])
-    append(conn, job.actor, events)
+    append(conn, job.actor, events, alike=alike)
     reach("keep.written")
     counts = Counter((r.controller, Outcome.corrected if r.corrects else Outcome.kept) for r in rows)
     add_tally(conn, job.run, job.vendor.name, [(c, outcome, "", n) for (c, outcome), n in counts.items()])

@@ -121,40 +121,59 @@ with whose as (
 )
 select controller, count(*) as n from mine group by 1;
 
--- name: verdicts
--- What becomes of the next listed calls: blockers, suppression, term and checks asked in one look. A correction of what is in
--- the catalogue is never refused: by it a recording may get an earlier end, or be found as its caller's.
-select s.recording, s.controller, s.media_status, f.reason as fault, b.blocked, r.recording as corrects,
-    case
-        when b.blocked or r.recording is not null then null
-        when exists (select from suppression p where p.kind = 'recording' and p.mark = s.identity) then 'redelivered_after_deletion'
-        when exists (select from suppression p where p.kind = 'caller' and p.mark = s.pseudonym
-                     and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) then 'objection_upheld'
-        when retention_eligible_at(s.started_at, :months) <= (select callkeeper_now()) then 'retention_expired'
-    end as refusal
-from (
-    select * from staging
-    where vendor = :vendor and run = :run and state = 'listed' and recording > :after
-    order by recording limit :limit for update
-) s
-left join recording r on r.vendor = s.vendor and r.identity = s.identity and r.state = 'live'
-left join lateral (
-    select reason from staging_fault f where f.recording = s.recording and f.gate order by rank limit 1
-) f on true
-cross join lateral (
-    select exists (select from blocker b where covers(b, s.recording, s.controller, s.line, s.pseudonym, s.started_at)) as blocked
-) b
-order by s.recording;
+-- name: unchecked!
+-- Something was listed that the run's check has not seen.
+insert into run_vendor (run, vendor, checked) values (:run, :vendor, false)
+on conflict (run, vendor) do update set checked = false;
 
--- name: mark_checked!
--- Passed: their audio may be fetched now, unless a person has released it as it stands in the store.
-update staging s set state = case when a.released then 'fetched' else 'checked' end,
-    legal_hold = case when a.released then s.legal_hold else s.recording = any (:held) end
-from (
-    select recording, version_id is not null and waived <> '{}' as released
-    from staging where recording = any (:recordings)
-) a
-where s.recording = a.recording;
+-- name: checked!
+-- Everything that the run has listed passed its check, or left: audio may be fetched.
+insert into run_vendor (run, vendor, checked) values (:run, :vendor, true)
+on conflict (run, vendor) do update set checked = true;
+
+-- name: count_listed$
+-- How many listed calls wait for their audio.
+select count(*) from staging where vendor = :vendor and run = :run and state = 'listed' and media_status = 'available';
+
+-- name: verdicts
+-- Which listed calls, of a range of UUIDs, are not simply fetched, and why: blockers, suppression, term and checks asked in one
+-- look. A correction of what is in the catalogue is never refused: by it a recording may get an earlier end, or be found as its
+-- caller's.
+with listed as (
+    select * from staging
+    where vendor = :vendor and run = :run and state = 'listed' and recording >= :first and recording <= :last
+), faults as (
+    select distinct on (f.recording) f.recording, f.reason from staging_fault f
+    where f.vendor = :vendor and f.run = :run and f.recording >= :first and f.recording <= :last and f.gate
+    order by f.recording, f.rank
+), seen as (
+    select s.recording, s.controller, s.media_status, s.legal_hold, f.reason as fault, b.blocked, r.recording as corrects,
+        s.version_id is not null and s.waived <> '{}' as released,
+        case
+            when b.blocked or r.recording is not null then null
+            when exists (select from suppression p where p.kind = 'recording' and p.mark = s.identity) then 'redelivered_after_deletion'
+            when exists (select from suppression p where p.kind = 'caller' and p.mark = s.pseudonym
+                         and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) then 'objection_upheld'
+            when retention_eligible_at(s.started_at, :months) <= (select callkeeper_now()) then 'retention_expired'
+        end as refusal
+    from listed s
+    left join recording r on r.vendor = s.vendor and r.identity = s.identity and r.state = 'live'
+    left join faults f on f.recording = s.recording
+    cross join lateral (
+        select exists (select from blocker b where covers(b, s.recording, s.controller, s.line, s.pseudonym, s.started_at)) as blocked
+    ) b
+)
+select * from seen
+where refusal is not null or fault is not null or corrects is not null or media_status <> 'available' or released or blocked <> legal_hold
+order by recording;
+
+-- name: mark_held!
+-- Covered by a blocker, or no longer: so their audio is stored.
+update staging set legal_hold = recording = any (:held) where recording = any (:recordings);
+
+-- name: mark_released!
+-- A person has released them as they stand in the store: their audio is not asked for again.
+update staging set state = 'fetched' where recording = any (:recordings);
 
 -- name: mark_correction!
 -- A correction needs no audio: the catalogue has it.
@@ -186,7 +205,8 @@ delete from staging where recording = any (:recordings);
 update staging s set lane = :lane, lease_until = clock_timestamp() + interval '15 minutes'
 from (
     select recording from staging
-    where vendor = :vendor and run = :run and state = 'checked' and recording > :after
+    where vendor = :vendor and run = :run and state = 'listed' and media_status = 'available' and recording > :after
+      and exists (select from run_vendor v where v.run = :run and v.vendor = :vendor and v.checked)
       and (lane is null or lane = :lane or lease_until < clock_timestamp())
     order by recording limit :limit for update skip locked
 ) mine
@@ -200,7 +220,7 @@ update staging s set state = 'fetched', version_id = f.version_id, sha256 = f.sh
     codec = f.codec, channels = f.channels, sample_rate_hz = f.sample_rate_hz
 from unnest(:recordings::uuid[], :version_ids::text[], :sha256s::bytea[], :sizes::bigint[], :audio_mss::bigint[], :codecs::text[],
     :channelss::smallint[], :rates::integer[]) as f (recording, version_id, sha256, size_bytes, audio_ms, codec, channels, sample_rate_hz)
-where s.recording = f.recording and s.state = 'checked';
+where s.recording = f.recording and s.state = 'listed';
 
 -- name: mark_missed!
 -- The vendor lists it, and has no audio (yet): counted once a run, however often its tasks are run.
@@ -208,7 +228,7 @@ update staging set missed = missed + 1, missed_in = run where recording = any (:
 
 -- name: rename_staged!
 -- Other bytes stand under the key: the call gets a new UUID and key, the old object is planned to go.
-update staging set recording = :fresh, object_key = :object_key, version_id = null where recording = :recording and state = 'checked';
+update staging set recording = :fresh, object_key = :object_key, version_id = null where recording = :recording and state = 'listed';
 
 -- name: plan_orphan!
 -- An object that no row will point to.

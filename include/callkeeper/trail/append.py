@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from uuid import UUID
 
 from callkeeper import db
 from callkeeper.trail.events import Actor, Event, canonical, utc
 
+ANY = UUID(int=0)
+"""Stands for each recording in an event that is the same for many."""
 
-def append(conn: db.Connection, actor: Actor, events: Iterable[Event]) -> int:
-    """Inserts the events with COPY, takes no lock, and does not commit; returns how many there were."""
+
+def append(
+    conn: db.Connection, actor: Actor, events: Iterable[Event], *, alike: Mapping[Event, Sequence[UUID]] | None = None
+) -> int:
+    """Inserts the events with COPY, takes no lock, and does not commit; returns how many there were.
+
+    ``alike``: events whose recording is ANY, each to be written once for each of its recordings.
+    """
     at = db.now(conn)
     stamp, who, n = utc(at), actor.facts(), 0
     with (
@@ -20,4 +29,14 @@ def append(conn: db.Connection, actor: Actor, events: Iterable[Event]) -> int:
         for event in events:
             copy.write_row((event.event_class, at, canonical(event, who, stamp)))
             n += 1
+        for event, recordings in (alike or {}).items():
+            for body in _bodies(canonical(event, who, stamp), recordings):
+                copy.write_row((event.event_class, at, body))
+                n += 1
     return n
+
+
+def _bodies(template: bytes, recordings: Sequence[UUID]) -> Iterator[bytes]:
+    before, after = template.split(str(ANY).encode())
+    for recording in recordings:
+        yield before + str(recording).encode() + after

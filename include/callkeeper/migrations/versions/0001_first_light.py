@@ -171,6 +171,14 @@ create table run_day (
 );
 comment on table run_day is 'What a run took for a day, and whether the vendor called it complete then.';
 
+create table run_vendor (
+    run bigint not null references import_run,
+    vendor text not null,
+    checked boolean not null,
+    primary key (run, vendor)
+);
+comment on table run_vendor is 'Whether the run''s check has seen all that is listed: before that no audio is fetched.';
+
 create table tally (
     run bigint not null references import_run,
     vendor text not null,
@@ -213,7 +221,7 @@ CALL_COLUMNS = """
     media_encryption text,
     door_faults text[] not null,
     waived text[] not null default '{}',
-    state text not null default 'listed' check (state in ('listed', 'checked', 'fetched')),
+    state text not null default 'listed' check (state in ('listed', 'fetched')),
     corrects uuid,
     lane smallint,
     lease_until timestamptz,
@@ -457,7 +465,7 @@ grant usage on schema callkeeper to callkeeper_app, callkeeper_sealer, callkeepe
 grant select on all tables in schema callkeeper to callkeeper_app, callkeeper_auditor;
 revoke select on staging, quarantine, recording, deletion, blocker, suppression from callkeeper_auditor;
 grant insert, update on config_version, controller, line, processor, vendor, key, import_run, delivery, delivery_count,
-    delivery_day, run_day, tally, staging, quarantine, recording, blocker, blocker_cover, deletion to callkeeper_app;
+    delivery_day, run_day, run_vendor, tally, staging, quarantine, recording, blocker, blocker_cover, deletion to callkeeper_app;
 grant delete on staging, quarantine, blocker_cover to callkeeper_app;
 grant insert on suppression to callkeeper_app;
 -- Not the transaction's id nor the event's: whoever could choose them could slip an event past the sealer.
