@@ -27,11 +27,11 @@ with back as (
     delete from quarantine where recording = any (:recordings) returning *
 )
 insert into staging (recording, run, vendor, day, delivery, identity, revision, sealed_ref, delivered_at, started_at, duration_ms, direction,
-    line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec,
+    line, line_mark, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec,
     media_type, media_encryption, door_faults, waived, object_key, version_id, sha256, size_bytes, audio_ms, codec, channels,
     sample_rate_hz, legal_hold)
 select recording, 0, vendor, day, delivery, identity, revision, sealed_ref, delivered_at, started_at, duration_ms, direction,
-    line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec,
+    line, line_mark, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec,
     media_type, media_encryption, door_faults, waived || :waive::text[], object_key, version_id, sha256, size_bytes, audio_ms, codec,
     channels, sample_rate_hz, legal_hold
 from back

@@ -1,4 +1,4 @@
--- name: lock_fetched
+-- name: fetched
 -- The next fetched calls, with what blocks them: asked under the blockers' lock. Outdated: what it corrects has gone, or the
 -- call has become one that may not come, since it was checked.
 select s.recording, s.controller, s.corrects, s.delivery, s.vendor,
@@ -10,21 +10,26 @@ select s.recording, s.controller, s.corrects, s.delivery, s.vendor,
                        and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) end as outdated
 from staging s
 where s.vendor = :vendor and s.run = :run and s.state = 'fetched'
-order by s.recording limit :limit for update;
+order by s.recording limit :limit;
 
 -- name: relist_fetched!
 -- Outdated: they are looked at again.
 update staging set state = 'listed', corrects = null where recording = any (:recordings);
 
--- name: keep_fetched!
--- Into the catalogue.
-insert into recording (recording, controller, vendor, line, direction, started_at, duration_ms, caller_state, pseudonym, pseudonym_key,
-    sealed_number, identity, revision, sealed_ref, object_key, version_id, sha256, size_bytes, audio_ms, codec, channels, sample_rate_hz,
-    legal_hold, delivery, retention_months)
-select recording, controller, vendor, line, direction, started_at, duration_ms, caller_state, pseudonym, pseudonym_key,
-    sealed_number, identity, revision, sealed_ref, object_key, version_id, sha256, size_bytes, audio_ms, codec, channels, sample_rate_hz,
-    legal_hold, delivery, :months
-from staging where recording = any (:recordings);
+-- name: keep_fetched$
+-- Out of staging, into the catalogue, in one statement; how many: fewer than asked for means that another was at it too.
+with taken as (
+    delete from staging where recording = any (:recordings) and state = 'fetched' returning *
+), kept as (
+    insert into recording (recording, controller, vendor, line, direction, started_at, duration_ms, caller_state, pseudonym,
+        pseudonym_key, sealed_number, identity, revision, sealed_ref, object_key, version_id, sha256, size_bytes, audio_ms, codec,
+        channels, sample_rate_hz, legal_hold, delivery, retention_months)
+    select recording, controller, vendor, line, direction, started_at, duration_ms, caller_state, pseudonym,
+        pseudonym_key, sealed_number, identity, revision, sealed_ref, object_key, version_id, sha256, size_bytes, audio_ms, codec,
+        channels, sample_rate_hz, legal_hold, delivery, :months
+    from taken returning 1
+)
+select count(*) from kept;
 
 -- name: correct_fetched
 -- The vendor's newer metadata over the older, and which of them changed; never over what has gone in the meantime.

@@ -2,16 +2,16 @@
 -- What one listing brings, before it meets what is known; gone with the transaction.
 create temp table arrival (
     seq bigint, recording uuid, identity bytea, revision bytea, sealed_ref bytea, started_at timestamptz, duration_ms bigint,
-    direction text, line text, controller text, caller_state text, pseudonym bytea, pseudonym_key text, sealed_number bytea,
+    direction text, line text, line_mark bytea, controller text, caller_state text, pseudonym bytea, pseudonym_key text, sealed_number bytea,
     media_status text, media_bytes bigint, media_sha256 bytea, media_codec text, media_type text, media_encryption text,
     door_faults text[], object_key text, version_id text
 ) on commit drop;
 
 -- name: copy_arrival!
 -- The columns that the door fills, in their order.
-copy arrival (seq, recording, identity, revision, sealed_ref, started_at, duration_ms, direction, line, caller_state, pseudonym,
-    pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec, media_type, media_encryption, door_faults,
-    object_key) from stdin (format binary);
+copy arrival (seq, recording, identity, revision, sealed_ref, started_at, duration_ms, direction, line, line_mark, caller_state,
+    pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256, media_codec, media_type, media_encryption,
+    door_faults, object_key) from stdin (format binary);
 
 -- name: analyze_arrival#
 -- So that the planner knows how many came; the wide columns tell it nothing.
@@ -82,7 +82,7 @@ with was as (
 )
 update staging s set
     revision = a.revision, sealed_ref = a.sealed_ref, started_at = a.started_at, duration_ms = a.duration_ms, direction = a.direction,
-    line = a.line, controller = a.controller, caller_state = a.caller_state, pseudonym = a.pseudonym, pseudonym_key = a.pseudonym_key,
+    line = a.line, line_mark = a.line_mark, controller = a.controller, caller_state = a.caller_state, pseudonym = a.pseudonym, pseudonym_key = a.pseudonym_key,
     sealed_number = a.sealed_number, media_status = a.media_status, media_bytes = a.media_bytes, media_sha256 = a.media_sha256,
     media_codec = a.media_codec, media_type = a.media_type, media_encryption = a.media_encryption, door_faults = a.door_faults,
     waived = '{}', delivery = :delivery, state = 'listed'
@@ -94,16 +94,30 @@ returning w.controller as was, coalesce(s.controller, '-') as controller, w.run 
 -- New calls into staging; their UUID is born here.
 with fresh as (
     insert into staging (recording, run, vendor, day, delivery, identity, revision, sealed_ref, delivered_at, started_at, duration_ms,
-        direction, line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256,
-        media_codec, media_type, media_encryption, door_faults, object_key, version_id)
+        direction, line, line_mark, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes,
+        media_sha256, media_codec, media_type, media_encryption, door_faults, object_key, version_id)
     select recording, :run, :vendor, :day, :delivery, identity, revision, sealed_ref, callkeeper_now(), started_at, duration_ms,
-        direction, line, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes, media_sha256,
-        media_codec, media_type, media_encryption, door_faults, object_key, version_id
+        direction, line, line_mark, controller, caller_state, pseudonym, pseudonym_key, sealed_number, media_status, media_bytes,
+        media_sha256, media_codec, media_type, media_encryption, door_faults, object_key, version_id
     from arrival order by seq
     on conflict (vendor, identity) do nothing
     returning coalesce(controller, '-') as controller
 )
 select controller, count(*) as n from fresh group by 1;
+
+-- name: known_lines
+-- Every number that is, or once was, a line of ours.
+select distinct number from line;
+
+-- name: reveal_staged!
+-- Lines that were nobody's when they came, and stand in the register now.
+update staging s set line = r.number, line_mark = null
+from unnest(:numbers::text[], :marks::bytea[]) as r (number, mark) where s.line_mark = r.mark;
+
+-- name: reveal_quarantined!
+-- The same of calls in quarantine.
+update quarantine q set line = r.number, line_mark = null
+from unnest(:numbers::text[], :marks::bytea[]) as r (number, mark) where q.line_mark = r.mark;
 
 -- name: carry_over
 -- What earlier runs left in staging belongs to this run now: found by it, and looked at again, unless it is fetched and its

@@ -208,6 +208,7 @@ CALL_COLUMNS = """
     duration_ms bigint,
     direction text check (direction in ('inbound', 'outbound')),
     line text,
+    line_mark bytea,
     controller text,
     caller_state text not null check (caller_state in ('known', 'withheld', 'unusable', 'discarded')),
     pseudonym bytea,
@@ -239,6 +240,7 @@ CALL_COLUMNS = """
 """
 
 CATALOGUE = f"""
+-- A number that is no line of ours may be a person's: of it only a hash is kept (line_mark), to know it should it become one.
 create table staging ({CALL_COLUMNS}, unique (vendor, identity)) with (fillfactor = 70);
 -- Without the state: a call changes it two or three times on its way, and no index has to follow.
 create index staging_work on staging (vendor, recording);
@@ -370,9 +372,9 @@ left join recording r on r.vendor = s.vendor and r.identity = s.identity and r.s
 cross join lateral (values
     ( 1, 'record_invalid', true, 'record_invalid' = any (s.door_faults)),
     ( 2, 'metadata_missing', true, 'metadata_missing' = any (s.door_faults)),
-    ( 3, 'line_missing', true, s.line is null),
+    ( 3, 'line_missing', true, s.line is null and s.line_mark is null),
     -- whose line it was depends on the day: without a time it cannot be said that it was nobody's
-    ( 4, 'line_undesignated', true, s.line is not null and s.controller is null and s.started_at is not null),
+    ( 4, 'line_undesignated', true, s.controller is null and s.started_at is not null and (s.line is not null or s.line_mark is not null)),
     ( 5, 'time_naive', true, 'time_naive' = any (s.door_faults)),
     ( 6, 'time_missing', true, s.started_at is null and not 'time_naive' = any (s.door_faults)),
     ( 7, 'time_in_future', true, s.started_at > (select callkeeper_now()) + interval '1 hour'),
