@@ -12,7 +12,6 @@ import io
 import json
 import multiprocessing
 import os
-import resource
 import secrets as random
 import shutil
 import sys
@@ -45,6 +44,8 @@ CALLS = int(os.environ.get("SCALE", "20000"))
 DAY = date(2026, 6, 1)
 ACTOR = Actor(dag="bench", run="bench", task="bench", attempt=1)
 LANES = 2
+LARGEST_MIB = 50
+"""100,000 calls may take so much more memory than 100."""
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -153,7 +154,7 @@ FETCHED = """update staging set state = 'fetched', version_id = 'v', sha256 = me
 
 def metadata(settings: Settings, folder: Path) -> list[Result]:
     drop = folder / "drop"
-    manifest = write_manifest(drop, CALLS)
+    write_manifest(drop, CALLS)
     vendor = Drop("linna", location=str(drop))
     with db.connect(settings) as conn:
         controllers.apply(conn, wiring.build(settings).config, ACTOR)
@@ -177,9 +178,6 @@ def metadata(settings: Settings, folder: Path) -> list[Result]:
         conn.execute("select 1")
         conn.commit()
 
-        again = job(conn, settings, vendor, "again")
-        known, _ = timed(lambda: importing.stage(conn, again))
-        hashed, _ = timed(lambda: hashlib.sha256(manifest.read_bytes()).digest())
     with db.connect(settings, "owner") as owner:
         owner.execute("truncate recording, staging, blocker_cover")
         owner.commit()
@@ -188,7 +186,6 @@ def metadata(settings: Settings, folder: Path) -> list[Result]:
         assert conn.execute("select count(*) from recording").fetchone()[0] == CALLS
     return [
         Result("first import of metadata", CALLS / (staged + checked + kept), CALLS / bare, "calls/s", 0.3),
-        Result("a known delivery again", 1 / known, 1 / hashed, "times/s", 0.5),
         Result("  of it: list and stage", CALLS / staged, CALLS / bare, "calls/s", None),
         Result("  of it: check", CALLS / checked, CALLS / bare, "calls/s", None),
         Result("  of it: keep", CALLS / kept, CALLS / bare, "calls/s", None),
@@ -228,15 +225,27 @@ def bare_rows(conn: db.Connection, rows: list[Any], chunk: int) -> None:
         conn.commit()
 
 
-def memory(settings: Settings, folder: Path) -> tuple[float, int]:
-    """Peak memory in MiB of a process that stages 100,000 calls, beyond one that stages 100."""
+def large(settings: Settings, folder: Path) -> tuple[float, int, Result]:
+    """100,000 calls: the peak memory in MiB of a process that imports them beyond one that imports 100, the manifest's size
+    in bytes, and how long the same delivery takes when it is met again."""
     context = multiprocessing.get_context("spawn")
     peaks = []
     for calls in (100, 100_000):
         write_manifest(folder / f"memory{calls}", calls, seed=f"m{calls}")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             peaks.append(pool.submit(_stage_peak, settings, str(folder / f"memory{calls}"), f"memory{calls}").result())
-    return (peaks[1] - peaks[0]) / 1024, (folder / "memory100000" / DAY.isoformat() / "manifest.json").stat().st_size
+    manifest = folder / "memory100000" / DAY.isoformat() / "manifest.json"
+    with db.connect(settings, "owner") as owner:
+        owner.autocommit = True
+        owner.execute("vacuum staging")  # what 100,000 calls left behind is no part of meeting a delivery again
+    known, hashed = [], []
+    with db.connect(settings) as conn:
+        for n in range(3):
+            again = job(conn, settings, Drop("linna", location=str(folder / "memory100000")), f"again{n}")
+            known.append(timed(lambda again=again: importing.stage(conn, again))[0])
+            hashed.append(timed(lambda: hashlib.sha256(manifest.read_bytes()).digest())[0])
+    result = Result("a known delivery again", 1 / min(known), 1 / min(hashed), "times/s", 0.5)
+    return (peaks[1] - peaks[0]) / 1024, manifest.stat().st_size, result
 
 
 def _stage_peak(settings: Settings, location: str, key: str) -> int:
@@ -247,7 +256,9 @@ def _stage_peak(settings: Settings, location: str, key: str) -> int:
         conn.execute(FETCHED)
         conn.commit()
         importing.keep(conn, work)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss: it starts with what the parent had when it forked.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
 
 
 # --- audio ------------------------------------------------------------------------------------------------------------
@@ -354,7 +365,8 @@ def main() -> int:
     try:
         with servers(home) as settings:
             results = [*metadata(settings, home / "metadata"), *audio(settings, home / "audio")]
-            beyond, manifest = memory(settings, home / "memory")
+            beyond, manifest, known = large(settings, home / "memory")
+            results.insert(1, known)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     print(f"\n{'':28} {'ours':>12} {'bare':>12}  {'unit':10} {'ratio':>6} {'floor':>6}")
@@ -364,7 +376,7 @@ def main() -> int:
     print(
         f"{'100,000 calls of metadata':28} {beyond:12,.0f} {manifest / 2**20:12,.0f}  MiB beyond 100 calls, manifest's size"
     )
-    bounded = beyond < 150
+    bounded = beyond < LARGEST_MIB
     out = {
         "calls": CALLS,
         "results": [vars(r) | {"ratio": round(r.ratio, 3)} for r in results],

@@ -52,6 +52,7 @@ def plant(vendor: Path) -> None:
         Call(id="words", start=f"at {one}", direction=one, ms=None, fields={"status": one, "segment_no": two}),
         Call(id="media", start=at(10), media={"codec": one, "content_type": f"audio/{one}", "encryption": two, f"x-{one}": two}),
         Call(id="path", start=at(10), media={"path": f"../{one}.wav"}),
+        Call(id="swapped", start=at(10), caller="020 700 1234", line=one),
         Call(id="colon", start=at(10), audio=None, media={"path": f"c:{two}.wav"}),
         Call(id=f"gone-{one}", start=at(10), audio=None),
         Call(id="html", start=at(10), audio=f"<html>{one}</html>".encode(), media={"path": f"{two}.wav"}),
