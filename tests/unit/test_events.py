@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -60,4 +61,4 @@ def test_the_ranges_of_a_check_hold_every_uuid_once(parts):
     assert len(ranges) == max(parts, 1)
     assert ranges[0][0] == UUID(int=0)
     assert ranges[-1][1] == UUID(int=2**128 - 1)
-    assert all(after[0].int == before[1].int + 1 for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(after[0].int == before[1].int + 1 for before, after in pairwise(ranges))
