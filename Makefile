@@ -43,7 +43,7 @@ setup: ## make .venv from the lock, with the callkeeper command in it
 	cache="$${UV_CACHE_DIR:-$${XDG_CACHE_HOME:-$${HOME:+$$HOME/.cache}}}"
 	if [ -z "$$cache" ] || ! mkdir -p "$$cache" 2>/dev/null || ! [ -w "$$cache" ]; then export UV_CACHE_DIR="$$PWD/.venv/.uv-cache"; fi
 	# Copies, not links: links fail with a warning where the cache is on another disk.
-	export VIRTUAL_ENV="$$PWD/.venv" UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1
+	export VIRTUAL_ENV="$$PWD/.venv" UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 	$(BIN)/python -m pip install -qq --no-input uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet requirements.txt
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .

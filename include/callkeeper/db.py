@@ -74,7 +74,8 @@ def reworded(wrong: psycopg.Error) -> CallkeeperError:
         )
     if isinstance(wrong, psycopg.OperationalError) or state.startswith(("08", "57P")):
         return DatabaseUnavailable(
-            "The database did not answer, or went away.", mend="Check Postgres; the task may be run again."
+            "The database did not answer, or went away.",
+            mend="Is it running (on one machine: `make up`)? What was under way may be run again.",
         )
     what = " ".join(filter(None, (state, type(wrong).__name__, wrong.diag.table_name, wrong.diag.constraint_name)))
     return DatabaseError(

@@ -19,6 +19,7 @@ def group() -> None:
 @group.command("list")
 def list_() -> None:
     """The unfinished days."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -28,9 +29,9 @@ def list_() -> None:
     with app.connect() as conn:
         days = deliveries.unfinished(conn)
     if not days:
-        click.echo("Every day is complete, or was declared lost.")
+        click.echo("No day is unfinished.")
         return
-    table = Table("vendor", "day", "state", "looked at", "trouble")
+    table = Table("vendor", "day", "state", "looked at", "trouble", box=box.SIMPLE_HEAD)
     for d in days:
         table.add_row(
             d.vendor,

@@ -249,7 +249,7 @@ def _escrow(app: App) -> Iterator[Check]:
         yield _ok("escrow", f"All {len(keys)} keys are in a recorded escrow.")
     else:
         what = f"{missing} of {len(keys)} keys are in no recorded escrow: if this machine is lost, so is every number."
-        yield _warn("escrow", what, "Run `callkeeper keys escrow`, and keep what it gives in another place.")
+        yield _warn("escrow", what, "Run `callkeeper keys escrow FILE`, and keep the file in another place.")
 
 
 def _secrets(app: App) -> Iterator[Check]:
@@ -271,7 +271,7 @@ def _private(area: str, folder: Path) -> Iterator[Check]:
 def _store(app: App) -> Iterator[Check]:
     wrong = app.store.check()
     for what in wrong:
-        yield _fail("store", what, "See docs/runbooks, 'The store'.")
+        yield _fail("store", what, "See docs/runbooks/store.md.")
     if not wrong:
         yield _ok(
             "store", f"The bucket {app.settings.store_bucket} is versioned, lockable and encrypted, and can be written."

@@ -8,6 +8,7 @@ from uuid import UUID
 import click
 
 from callkeeper import settings, wiring
+from callkeeper.quality import REASONS
 
 DECIDERS = ("privacy_officers", "deputies")
 
@@ -18,7 +19,7 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--reason", help="One reason only.")
+@click.option("--reason", type=click.Choice(sorted(REASONS)), help="One reason only.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(reason: str | None, as_json: bool) -> None:
     """What waits, oldest first."""
@@ -37,10 +38,14 @@ def list_(reason: str | None, as_json: bool) -> None:
     if not waiting:
         click.echo("Nothing waits in quarantine.")
         return
-    table = Table("recording", "vendor", "reason", "decide by", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("recording", "vendor", "reason", "decide by"):
+        table.add_column(heading, no_wrap=True)
     for w in waiting:
         table.add_row(str(w.recording), w.vendor, w.reason, str(w.decide_by.date()), style="red" if w.overdue else "")
-    Console().print(table)
+    # Wide enough for an id, a terminal's width or not: it is there to be copied.
+    console = Console()
+    Console(width=max(console.width, 100)).print(table)
     click.echo("`callkeeper quarantine show RECORDING` says what would mend it.")
 
 
@@ -49,7 +54,6 @@ def list_(reason: str | None, as_json: bool) -> None:
 def show(recording: UUID) -> None:
     """One call: the facts, why it waits, what would mend it."""
     from callkeeper.jobs import quarantining
-    from callkeeper.quality import REASONS
 
     app = wiring.build(settings.load())
     with app.connect() as conn:
@@ -59,18 +63,21 @@ def show(recording: UUID) -> None:
         click.echo(f"{name.replace('_', ' '):14} {value if value not in (None, []) else '-'}")
     click.secho(f"\n{why.means}", bold=True)
     click.echo(why.mend)
+    click.echo("\nOnce it is mended:    callkeeper quarantine reevaluate " + str(recording))
     if why.releasable:
-        click.echo(f"Or let it pass: callkeeper quarantine release {recording}")
-    click.echo(f"Or mark it for deletion: callkeeper quarantine reject {recording}")
+        click.echo("To let it pass:       callkeeper quarantine release " + str(recording))
+    click.echo("To have it deleted:   callkeeper quarantine reject " + str(recording))
 
 
 @group.command()
 @click.argument("recordings", type=click.UUID, nargs=-1)
-@click.option("--reason", help="All that wait for this reason.")
+@click.option("--reason", type=click.Choice(sorted(REASONS)), help="All that wait for this reason.")
 def reevaluate(recordings: tuple[UUID, ...], reason: str | None) -> None:
     """Sends calls back to be looked at again by the next run: after the register, or the vendor, was mended."""
     from callkeeper.jobs import quarantining
 
+    if not recordings and not reason:
+        raise click.UsageError("Name recordings, or a --reason.")
     app = wiring.build(settings.load())
     with app.connect() as conn:
         actor = app.actor(conn, account=None, task="callkeeper quarantine reevaluate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import click
 
@@ -52,10 +53,12 @@ def status(runs: int, as_json: bool) -> None:
         console.print("Nothing has been imported yet.")
         return
     console.print(table(results))
-    for w in waiting:
-        console.print(
-            f"quarantine: {w.n} × {w.reason} ({w.vendor}, {w.controller})"
-            + (f", [red]{w.overdue} beyond term[/]" if w.overdue else "")
-        )
+    if waiting:
+        sums = Counter[str]()
+        for w in waiting:
+            sums[w.reason] += w.n
+        overdue = sum(w.overdue for w in waiting)
+        late = f", [red]{overdue} beyond their term[/]" if overdue else ""
+        console.print("in quarantine: " + ", ".join(f"{n} {reason}" for reason, n in sums.most_common()) + late)
     for span in deliveries.spans(days):
         console.print(f"unfinished: [red]{span}[/]" if span.trouble else f"unfinished: {span}")

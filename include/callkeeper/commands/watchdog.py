@@ -27,14 +27,16 @@ def watchdog() -> None:
     if last is not None and now - last <= timedelta(hours=hours):
         click.echo(f"The last balanced import ended at {last:%Y-%m-%d %H:%M} UTC.")
         return
-    when = f"ended at {last:%Y-%m-%d %H:%M} UTC, more than {hours} hours ago" if last else "has never been"
+    when = f"The last balanced import ended at {last:%Y-%m-%d %H:%M} UTC, more than {hours} hours ago."
+    if last is None:
+        when = "No import has ended in balance yet."
     why = ""
     if runs and runs[0].ended_at is None:
         why = f" A run of {runs[0].day} began at {runs[0].started_at:%Y-%m-%d %H:%M} UTC and has not ended."
     elif runs and not runs[0].balanced:
         why = f" The run of {runs[0].day} did not balance."
     click.secho(
-        f"Last night did not happen: the last balanced import {when}.{why} Look whether Airflow's scheduler runs.",
+        f"Last night did not happen. {when}{why} Look whether Airflow's scheduler runs.",
         fg="red",
         err=True,
     )

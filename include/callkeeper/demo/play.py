@@ -62,7 +62,8 @@ def _days(home: Path, count: int) -> list[date]:
     """The days whose nightly run is due by now, the oldest first; the first one stays what it once was."""
     last = (datetime.now(HELSINKI) - timedelta(hours=2, minutes=20)).date() - timedelta(days=1)
     first = settings.load(home=home).import_first_day
-    if first is None or first > last:
+    played = (home / "vendors" / "linna").exists()
+    if first is None or first > last or not played:  # `make up` chose yesterday
         first = last - timedelta(days=count - 1)
         env = home / "callkeeper.env"
         kept = [line for line in env.read_text().splitlines() if not line.startswith(FIRST_DAY)] if env.exists() else []
@@ -74,6 +75,9 @@ def _days(home: Path, count: int) -> list[date]:
 def _make_vendors(home: Path, days: list[date]) -> None:
     drop, pbx = home / "vendors" / "linna", home / "vendors" / "vaihde"
     if not drop.exists():
+        console.print(
+            f"Making the calls of {len(days)} days, {days[0]} to {days[-1]}: a vendor's drop, and a PBX's recordings"
+        )
         make_drop(drop, days, seed=SEED)
     if not pbx.exists():
         around = [days[0] + timedelta(days=n) for n in range(-1, len(days) + 1)]
@@ -117,7 +121,7 @@ def _follow(airflow: _Airflow, app: wiring.App, home: Path, days: list[date]) ->
     """Sets the DAG going, and tells of each day as it ends; what is pending is delivered by the vendor on the way."""
     _until_parsed(airflow, days[0])
     airflow.unpause(DAG)
-    console.print(f"\nAirflow imports {len(days)} days, one nightly run each ({DAG}, catching up):")
+    console.print(f"\nAirflow's nightly runs of {DAG}, one a day, catching up:")
     told: set[str] = set()
     delivered = False
     end = time.monotonic() + PATIENCE_SECONDS
@@ -203,3 +207,7 @@ def _show(app: wiring.App) -> None:
         console.print("In quarantine: " + ", ".join(f"{n} {reason}" for reason, n in waiting.most_common()))
     for span in spans:
         console.print(f"Unfinished: {span}")
+    if spans:
+        console.print(
+            "(A day that the vendor never delivered is part of the demonstration: the morning's mail is an ALARM.)"
+        )

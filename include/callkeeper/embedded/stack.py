@@ -269,6 +269,7 @@ def down(home: Path, *, say: Say = print) -> None:
             say("  stopping Postgres")
             stack.supervisor.halt({"postgres"})
         stack.supervisor.shut_down()
+        stack.store.forget_sockets()
         say("  stopped")
 
 

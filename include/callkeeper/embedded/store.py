@@ -67,7 +67,7 @@ class SeaweedFS(Server):
 
     def prepare(self) -> None:
         private_folder(self.folder)
-        self._forget_sockets()
+        self.forget_sockets()
         write_private(self._identities, json.dumps(self._configuration(), indent=1))
 
     def environment(self) -> Mapping[str, str]:
@@ -83,6 +83,7 @@ class SeaweedFS(Server):
         ports = self.ports
         return [
             str(_weed()),
+            "-logtostderr=true",  # else it writes its logs to /tmp as well
             "server",
             f"-dir={self.folder}",
             "-ip=127.0.0.1",
@@ -114,7 +115,7 @@ class SeaweedFS(Server):
 
     def stop(self, *, kill: bool = False) -> None:
         super().stop(kill=kill)
-        self._forget_sockets()
+        self.forget_sockets()
 
     def is_ready(self) -> bool:
         return all(_answers(f"http://127.0.0.1:{self.ports[name]}/healthz") for name in ("volume", "s3"))
@@ -172,7 +173,7 @@ class SeaweedFS(Server):
             "policies": [{"name": name, "content": json.dumps(_policy(actions))} for name, actions in _MAY.items()],
         }
 
-    def _forget_sockets(self) -> None:
+    def forget_sockets(self) -> None:
         """SeaweedFS leaves its inner sockets in /tmp when it is killed; where they are cannot be set."""
         for part in ("master", "volume", "filer", "s3"):
             socket = Path(f"/tmp/seaweedfs-{part}-grpc-{self.ports[f'{part}_grpc']}.sock")  # noqa: S108
@@ -188,6 +189,7 @@ class SeaweedFS(Server):
         done = subprocess.run(
             [
                 str(_weed()),
+                "-logtostderr=true",
                 "shell",
                 f"-master=127.0.0.1:{self.ports['master']}.{self.ports['master_grpc']}",
                 f"-filer=127.0.0.1:{self.ports['filer']}.{self.ports['filer_grpc']}",
