@@ -373,7 +373,7 @@ def test_the_command_says_what_to_mend_and_exits_1_only_then(app, monkeypatch):
     assert (good.exit_code, bad.exit_code) == (0, 1)
     assert "2 looked at, 0 to mend, 1 to know about." in good.output
     assert "fail  schema" in bad.output
-    assert "Check Postgres" in bad.output
+    assert "make up" in bad.output
 
 
 def test_the_command_has_a_form_for_programs(app, monkeypatch):
