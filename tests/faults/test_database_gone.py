@@ -60,15 +60,23 @@ def test_the_store_may_go_in_the_middle_and_what_was_fetched_before_is_kept(offi
     office.reset()
     prepare(office)
 
+    # UUIDs are random, and so is which calls the first batch holds.
+    fetched = "select count(*) from staging where state = 'fetched'"
+    before: list[int] = []
+
+    def stop() -> None:
+        before.append(office.value(fetched))
+        seaweed.stop(kill=True)
+
     with pytest.MonkeyPatch.context() as patch:
-        disturb(patch, "fetch.after_commit", lambda: seaweed.stop(kill=True))
+        disturb(patch, "fetch.after_commit", stop)
         with pytest.raises(StoreUnavailable) as gone:
             office.run("night")
     seaweed.start()
 
     assert "does not answer" in str(gone.value)
     assert gone.value.retry
-    assert office.value("select count(*) from staging where state = 'fetched'") == 2, "the batch before"
+    assert office.value(fetched) == before[0] > 0, "the batch before"
     assert office.rows("select * from import_run where run_key = 'night' and ended_at is not null") == []
     assert office.run("night").balanced
     assert end_state(office) == whole
