@@ -177,12 +177,13 @@ def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any])
     mail = balancing.message(news, link=link)
     log.info("%s", mail.text)
     note_run(opened, ti.dag_id, run_id, balancing.note(news))
-    if opened.settings.smtp_host and not balancing.was_mailed(conn, run_id):
-        opened.notifier.send(mail)
-        balancing.mark_mailed(conn, result.run)
     asked = context["params"].get("vendor")
     unreadable = [d for d in news.unfinished if d.trouble and asked in (None, d.vendor)]
-    if failures or stopped or unreadable or not result.balanced:
+    red = bool(failures or stopped or unreadable or not result.balanced)
+    if opened.settings.smtp_host and (red or not balancing.was_mailed(conn, run_id)):
+        opened.notifier.send(mail)
+        balancing.mark_mailed(conn, result.run)
+    if red:
         raise NotBalanced(
             f"{len(failures)} tasks failed, {len(stopped)} rules stop an import, {len(unreadable)} days are in trouble, "
             f"the counts {'add' if result.balanced else 'DO NOT add'} up.",

@@ -84,7 +84,8 @@ def add_tally(conn: db.Connection, run: int, vendor: str, counts: Iterable[tuple
     sums: Counter[tuple[str, str, str]] = Counter()
     for controller, outcome, reason, n in counts:
         sums[(controller, outcome, reason)] += n
-    rows = [(*key, n) for key, n in sums.items() if n]
+    # In one order for all: two lanes that count at once must not wait for each other.
+    rows = sorted((*key, n) for key, n in sums.items() if n)
     if rows:
         controllers, outcomes, reasons, ns = (list(column) for column in zip(*rows, strict=True))
         db.queries().add_tally(

@@ -72,15 +72,19 @@ def show(recording: UUID) -> None:
 @group.command()
 @click.argument("recordings", type=click.UUID, nargs=-1)
 @click.option("--reason", type=click.Choice(sorted(REASONS)), help="All that wait for this reason.")
-def reevaluate(recordings: tuple[UUID, ...], reason: str | None) -> None:
+@click.option("--as", "account", help="Your Airflow account.")
+def reevaluate(recordings: tuple[UUID, ...], reason: str | None, account: str | None) -> None:
     """Sends calls back to be looked at again by the next run: after the register, or the vendor, was mended."""
     from callkeeper.jobs import quarantining
 
     if not recordings and not reason:
         raise click.UsageError("Name recordings, or a --reason.")
+    from callkeeper.commands.signin import sign_in
+
     app = wiring.build(settings.load())
+    who = sign_in(app, account, ("data_team", *DECIDERS))
     with app.connect() as conn:
-        actor = app.actor(conn, account=None, task="callkeeper quarantine reevaluate")
+        actor = app.actor(conn, account=who)
         n = quarantining.reevaluate(conn, recordings=recordings, reason=reason, actor=actor)
     click.echo(f"{n} calls will be looked at again by the next import.")
 

@@ -176,6 +176,9 @@ def _put(
         return row.recording, stored
     except StoreConflict:
         # An earlier try stored other bytes, and the vendor has changed them since: that object has no row any more.
+        if not list(db.queries().still_staged(conn, recordings=[row.recording])):
+            conn.rollback()
+            raise AudioMissing("Another self of this task has fetched it.") from None
         fresh = uuid4()
         object_key = f"{row.object_key.rsplit('/', 1)[0]}/{fresh}"
         db.queries().plan_orphan(conn, recording=row.recording)

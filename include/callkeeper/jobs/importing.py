@@ -171,7 +171,8 @@ def _stage_day(conn: db.Connection, job: Import, day: date) -> int:
     if known is not None:
         taken = q.taken_in_run(conn, run=job.run, vendor=vendor.name, day=day)
         if taken == known:
-            conn.rollback()  # this run has counted it: a task that was run again
+            # This run has counted it: a task that was run again. What stood in its way is over.
+            _note(conn, job, day, "open", int(known), None)
             return 0
         unchanged = [(r.controller, r.n) for r in q.known_counts(conn, delivery=known) if r.n > 0]
         add_tally(
@@ -248,6 +249,7 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
         if r.found and r.was != r.controller:
             tally += [(r.was, Outcome.found, "", -1), (r.controller, Outcome.found, "", 1)]
     q.unchecked(conn, run=job.run, vendor=vendor.name)
+    q.redeliver_staged(conn, vendor=vendor.name, delivery=delivery)
     fresh = q.stage_arrivals(conn, run=job.run, vendor=vendor.name, day=day, delivery=delivery)
     tally += [(r.controller, Outcome.found, "", r.n) for r in fresh]
     add_tally(conn, job.run, vendor.name, tally)
@@ -388,12 +390,12 @@ def _decide(conn: db.Connection, job: Import, rows: Sequence[db.Row]) -> Counter
     for row in rows:
         if row.refusal:
             refused.setdefault(row.refusal, []).append(row)
-        elif row.media_status == MediaStatus.unanswered and not row.blocked:
+        elif row.media_status == MediaStatus.unanswered and not row.blocked and not row.corrects:
             # A file without a call: it goes at the vendor when its term ends, like the calls beside it.
             refused.setdefault("unanswered", []).append(row)
         elif row.fault:
             quarantined.append(row)
-        elif row.media_status == MediaStatus.pending:
+        elif row.media_status == MediaStatus.pending and not row.corrects:
             done[Outcome.pending] += 1
         elif row.corrects:
             corrections.append(row.recording)
@@ -430,6 +432,8 @@ def _decide(conn: db.Connection, job: Import, rows: Sequence[db.Row]) -> Counter
 
 def quarantine(conn: db.Connection, job: Import, calls: Sequence[tuple[UUID, str | None, str]]) -> None:
     """Moves staged calls (recording, controller, reason) into quarantine, in the caller's transaction."""
+    there = {r.recording for r in db.queries().still_staged(conn, recordings=[c[0] for c in calls])}
+    calls = [c for c in calls if c[0] in there]
     db.queries().quarantine_staged(
         conn, recordings=[c[0] for c in calls], reasons=[c[2] for c in calls], days=job.rules.quarantine_days
     )

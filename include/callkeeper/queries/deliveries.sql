@@ -49,7 +49,7 @@ on conflict (run, vendor, day) do update set delivery = excluded.delivery, compl
 
 -- name: note_day!
 -- What the vendor says of the day; a complete day stays complete.
-update delivery_day set state = case when state = 'complete' then state else :state end, delivery = coalesce(:delivery, delivery),
+update delivery_day set state = case when state in ('complete', 'lost') then state else :state end, delivery = coalesce(:delivery, delivery),
     checked_at = callkeeper_now(), trouble = :trouble
 where vendor = :vendor and day = :day;
 

@@ -90,6 +90,14 @@ from was w, arrival a
 where s.recording = w.recording and a.identity = s.identity
 returning w.controller as was, coalesce(s.controller, '-') as controller, w.run = :run as found;
 
+-- name: redeliver_staged!
+-- Staged calls that stand in the newer delivery too: they are of it now.
+update staging s set delivery = :delivery from arrival a where s.vendor = :vendor and s.identity = a.identity;
+
+-- name: still_staged
+-- Which of these calls are staged still: another self of the task, believed dead, may have been quicker.
+select recording from staging where recording = any (:recordings) order by recording for update;
+
 -- name: stage_arrivals
 -- New calls into staging; their UUID is born here.
 with fresh as (

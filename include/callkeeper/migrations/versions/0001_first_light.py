@@ -382,7 +382,7 @@ cross join lateral (values
     ( 9, 'duration_invalid', true, s.duration_ms is null or s.duration_ms < 0 or s.duration_ms > 86400000),
     (10, 'media_path_unsafe', true, 'media_path_unsafe' = any (s.door_faults)),
     (11, 'encrypted_without_key', true, s.media_encryption is not null),
-    (12, 'audio_absent', true, s.media_status in ('absent', 'deleted')),
+    (12, 'audio_absent', true, s.media_status in ('absent', 'deleted') and r.recording is null),
     (13, 'changed_bytes', true, r.recording is not null and (s.media_sha256 <> r.sha256
         or (s.media_sha256 is null and s.media_bytes <> r.size_bytes))),
     (20, 'caller_unusable', false, s.caller_state = 'unusable'),
@@ -465,7 +465,7 @@ revoke all on schema callkeeper from public;
 grant usage on schema callkeeper to callkeeper_app, callkeeper_sealer, callkeeper_ageing, callkeeper_auditor;
 
 grant select on all tables in schema callkeeper to callkeeper_app, callkeeper_auditor;
-revoke select on staging, quarantine, recording, deletion, blocker, suppression from callkeeper_auditor;
+revoke select on staging, staging_fault, blocker_cover, quarantine, recording, deletion, blocker, suppression from callkeeper_auditor;
 grant insert, update on config_version, controller, line, processor, vendor, key, import_run, delivery, delivery_count,
     delivery_day, run_day, run_vendor, tally, staging, quarantine, recording, blocker, blocker_cover, deletion to callkeeper_app;
 grant delete on staging, quarantine, blocker_cover to callkeeper_app;
