@@ -141,7 +141,7 @@ def preflight(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any
     from callkeeper.jobs.preflight import preflight as ask
 
     params, interval = context["params"], context.get("data_interval_start")
-    manual = not str(context["run_id"]).startswith("scheduled__")
+    manual = not str(context["run_id"]).startswith(("scheduled__", "backfill__"))
     if params.get("day"):
         day = date.fromisoformat(params["day"])
     elif interval is not None and not manual:

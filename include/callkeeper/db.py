@@ -30,8 +30,6 @@ ROLES: tuple[DatabaseRole, ...] = ("owner", "app", "sealer", "ageing", "auditor"
 
 BLOCKERS_LOCK = 0x63616C6C_0001
 """Exclusive: a blocker is being added. Shared: a call is being kept, or a deletion armed or sent."""
-VENDOR_LOCK = 0x0002
-"""Session lock (class, vendor): one import of a vendor at a time, whoever was asked to retry."""
 
 
 class DatabaseError(CallkeeperError):
@@ -146,20 +144,6 @@ def lock_blockers(conn: Connection, *, exclusive: bool) -> None:
     """Takes the blockers' lock until the transaction ends, as a statement of its own (architecture, rule 3)."""
     function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
     conn.execute(sql.SQL("select {}(%s)").format(sql.Identifier(function)), (BLOCKERS_LOCK,))
-
-
-@contextlib.contextmanager
-def only_one(conn: Connection, name: str) -> Iterator[bool]:
-    """Whether this session got the lock of that name; it is given back at the end, or when the session dies."""
-    got = conn.execute("select pg_try_advisory_lock(%s, hashtext(%s))", (VENDOR_LOCK, name)).fetchone()[0]  # type: ignore[index]
-    conn.commit()
-    try:
-        yield bool(got)
-    finally:
-        if got and not conn.closed:
-            conn.rollback()
-            conn.execute("select pg_advisory_unlock(%s, hashtext(%s))", (VENDOR_LOCK, name))
-            conn.commit()
 
 
 def ensure_roles(superuser: Connection, passwords: Mapping[DatabaseRole, str], database: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
 E164 = NewType("E164", str)
-"""``+``, country code and national number, at most 15 digits: ``+358401234501``."""
+"""``+``, country code and national number, at most 15 digits: ``+358…``."""
 
 Kind = Literal["known", "withheld", "unusable"]
 
@@ -127,7 +127,7 @@ def _read(text: str, region: str) -> Number:
     if not written.strip("+0") or written in _KEYPAD_WORDS:
         return WITHHELD
     before, slash, after = text.rpartition("/")
-    if slash and ("/" in before or len(after.translate(_SEPARATORS)) < 4):  # 0401234501/2 writes two numbers
+    if slash and ("/" in before or len(after.translate(_SEPARATORS)) < 4):  # 040…501/2 writes two numbers
         return UNUSABLE
     if context and written[0] != "+":
         written = context + written
