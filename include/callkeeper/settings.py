@@ -66,6 +66,15 @@ class Settings(BaseSettings):
     )
     store_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
 
+    store_destroyer_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key of the destroying identity (may delete versions, not lift holds)."
+    )
+    store_destroyer_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
+    store_holder_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key of the identity that places and lifts legal holds (may not delete)."
+    )
+    store_holder_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
+
     smtp_host: str = Field("", description="Mail relay; empty: no mail is sent, and doctor says so.")
     smtp_port: int = Field(25, description="Port of the mail relay.")
     smtp_user: str = Field("", description="User at the mail relay, if it asks for one.")
@@ -74,6 +83,13 @@ class Settings(BaseSettings):
     mail_from: str = Field("callkeeper@localhost", description="Sender of alarms and of the morning's balance.")
     mail_to: str = Field(
         "data-team@localhost", description="The data team's address for alarms and balances; several with commas."
+    )
+
+    mail_privacy: str = Field(
+        "privacy@localhost", description="The privacy officer's and her deputies' address; several with commas."
+    )
+    mail_escalation: str = Field(
+        "", description="Who is told when the officer and her deputies do not answer; empty: the data team."
     )
 
     airflow_url: str = Field(
@@ -96,6 +112,20 @@ class Settings(BaseSettings):
         1000, ge=1, le=10_000, description="Recordings put in the catalogue per transaction."
     )
     import_claim_rows: int = Field(25, ge=1, le=1000, description="Recordings whose audio one lane claims at a time.")
+    deletion_lanes: int = Field(2, ge=1, le=16, description="Parallel tasks that delete in the store.")
+    deletion_claim_rows: int = Field(
+        1000, ge=1, le=1000, description="Recordings that a lane claims, and one call to the store deletes."
+    )
+    deletion_chunk_rows: int = Field(
+        5000, ge=1, le=50_000, description="Recordings planned or armed per transaction: so long a hold may have to wait."
+    )
+    deletion_slice_rows: int = Field(
+        50_000, ge=1, description="Recordings that one night deletes at most: a backlog goes in slices."
+    )
+    deletion_lease_minutes: int = Field(
+        15, ge=1, description="A claim of a worker that says nothing for so long may be taken over."
+    )
+    reconcile_sample: int = Field(200, ge=0, description="Recordings whose audio is read and hashed again each day.")
     watchdog_hours: int = Field(30, ge=1, description="Hours without a balanced import after which the watchdog barks.")
 
     @classmethod

@@ -7,5 +7,5 @@ values (:blocker, :kind, :case_ref, :recordings, :pseudonyms, :line, :controller
 -- The live recordings that a blocker covers.
 insert into blocker_cover (blocker, recording)
 select b.blocker, r.recording from blocker b join recording r on covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
-where b.blocker = :blocker and r.state = 'live'
+where b.blocker = :blocker
 on conflict do nothing;

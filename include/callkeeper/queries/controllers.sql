@@ -95,7 +95,7 @@ where removed_at is null
 -- name: config_recordings_left$
 -- Live recordings that were on a designated line and, by the new file, no longer are.
 select count(*) from recording r
-where r.state = 'live' and not exists (
+where not exists (
     select from jsonb_to_recordset(:body::jsonb -> 'lines') as n (number text, controller text, "from" date, "to" date)
     where n.number = r.line and n.controller = r.controller
       and helsinki_day(r.started_at) between n."from" and coalesce(n."to", 'infinity'));

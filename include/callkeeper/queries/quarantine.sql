@@ -42,9 +42,10 @@ returning recording, controller, vendor;
 with out as (
     delete from quarantine where recording = :recording returning *
 )
-insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id, sealed_ref)
+insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id, legal_hold,
+    sealed_ref)
 select recording, vendor, identity, controller, line, pseudonym, started_at,
     case when reason = 'line_undesignated' then 'unlawful_confirmed' else 'quarantine_rejected' end,
-    case when version_id is not null then object_key end, version_id, sealed_ref
+    object_key, version_id, legal_hold, sealed_ref
 from out
 returning recording, vendor, controller, trigger;

@@ -4,7 +4,7 @@
 select s.recording, s.controller, s.corrects, s.delivery, s.vendor,
     array(select b.blocker from blocker b
           where covers(b, coalesce(s.corrects, s.recording), s.controller, s.line, s.pseudonym, s.started_at)) as blockers,
-    case when s.corrects is not null then not exists (select from recording r where r.recording = s.corrects and r.state = 'live')
+    case when s.corrects is not null then not exists (select from recording r where r.recording = s.corrects)
         else exists (select from suppression p where p.kind = 'recording' and p.mark = s.identity)
             or exists (select from suppression p where p.kind = 'caller' and p.mark = s.pseudonym
                        and (p.review_on is null or p.review_on >= helsinki_day((select callkeeper_now())))) end as outdated
@@ -35,9 +35,10 @@ select count(*) from kept;
 -- The vendor's newer metadata over the older, and which of them changed; never over what has gone in the meantime.
 update recording r set controller = s.controller, line = s.line, direction = s.direction, started_at = s.started_at,
     duration_ms = s.duration_ms, caller_state = s.caller_state, pseudonym = s.pseudonym, pseudonym_key = s.pseudonym_key,
-    sealed_number = s.sealed_number, revision = s.revision, sealed_ref = s.sealed_ref, delivery = s.delivery
+    sealed_number = s.sealed_number, revision = s.revision, sealed_ref = s.sealed_ref, delivery = s.delivery,
+    term_since = case when s.started_at = old.started_at then old.term_since else callkeeper_now() end
 from staging s, recording old
-where s.recording = any (:recordings) and r.recording = s.corrects and r.state = 'live' and old.recording = r.recording
+where s.recording = any (:recordings) and r.recording = s.corrects and old.recording = r.recording
 returning s.recording as staged, r.recording, r.controller, r.vendor, r.delivery,
     coalesce(nullif(array_remove(array[
         case when old.controller <> r.controller then 'controller' end,
@@ -55,4 +56,4 @@ on conflict do nothing;
 
 -- name: live_recordings
 -- How many recordings live in the catalogue, per vendor and controller.
-select vendor, controller, count(*) as n from recording where state = 'live' group by 1, 2 order by 1, 2;
+select vendor, controller, count(*) as n from recording group by 1, 2 order by 1, 2;

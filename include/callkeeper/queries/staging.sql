@@ -37,7 +37,7 @@ select coalesce(controller, '-') as controller, count(*) as n from arrival group
 -- Arrivals that stand in the catalogue just so.
 with gone as (
     delete from arrival a using recording r
-    where r.vendor = :vendor and r.identity = a.identity and r.state = 'live' and r.revision = a.revision
+    where r.vendor = :vendor and r.identity = a.identity and r.revision = a.revision
     returning coalesce(r.controller, '-') as controller
 )
 select controller, count(*) as n from gone group by 1;
@@ -52,10 +52,10 @@ with gone as (
 select controller, reason, count(*) as n from gone group by 1, 2;
 
 -- name: take_already_planned
--- Arrivals whose way out is in the journal already. An orphan's is that of an object only, not of the call.
+-- Arrivals whose way out is in the journal already (an orphan's is that of an object only, and names no call).
 with gone as (
     delete from arrival a using deletion d
-    where d.vendor = :vendor and d.identity = a.identity and d.trigger <> 'orphan'
+    where d.vendor = :vendor and d.identity = a.identity
     returning coalesce(d.controller, '-') as controller, d.trigger
 )
 select controller, case when trigger in ('redelivered_after_deletion', 'objection_upheld') then 'suppressed' else 'refused' end as outcome,
@@ -179,7 +179,7 @@ with listed as (
             when retention_eligible_at(s.started_at, :months) <= (select callkeeper_now()) then 'retention_expired'
         end as refusal
     from listed s
-    left join recording r on r.vendor = s.vendor and r.identity = s.identity and r.state = 'live'
+    left join recording r on r.vendor = s.vendor and r.identity = s.identity
     left join faults f on f.recording = s.recording
     cross join lateral (
         select exists (select from blocker b where covers(b, s.recording, s.controller, s.line, s.pseudonym, s.started_at)) as blocked
@@ -201,13 +201,14 @@ update staging set state = 'fetched' where recording = any (:recordings);
 -- A correction needs no audio: the catalogue has it.
 update staging s set state = 'fetched', corrects = r.recording
 from recording r
-where s.recording = any (:recordings) and r.vendor = s.vendor and r.identity = s.identity and r.state = 'live';
+where s.recording = any (:recordings) and r.vendor = s.vendor and r.identity = s.identity;
 
 -- name: plan_refused!
--- What import refuses goes into the journal of deletions: recorded, not done.
-insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id, sealed_ref, due_at)
-select recording, vendor, identity, controller, line, pseudonym, started_at, :trigger,
-    case when version_id is not null then object_key end, version_id, sealed_ref,
+-- What import refuses goes into the journal of deletions: recorded, not done. With its key, audio known to be there or not: a run
+-- that was killed may have stored it.
+insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id,
+    legal_hold, sealed_ref, due_at)
+select recording, vendor, identity, controller, line, pseudonym, started_at, :trigger, object_key, version_id, legal_hold, sealed_ref,
     case :trigger::text when 'retention_expired'
         then greatest(retention_eligible_at(coalesce(started_at, delivered_at), :months), callkeeper_now()) else callkeeper_now() end
 from staging where recording = any (:recordings);
@@ -254,8 +255,9 @@ update staging set recording = :fresh, object_key = :object_key, version_id = nu
 
 -- name: plan_orphan!
 -- An object that no row will point to.
-insert into deletion (recording, vendor, identity, controller, trigger, object_key, version_id)
-select recording, vendor, identity, controller, 'orphan', object_key, version_id from staging where recording = :recording;
+insert into deletion (recording, vendor, controller, line, pseudonym, started_at, trigger, object_key, version_id, legal_hold)
+select recording, vendor, controller, line, pseudonym, started_at, 'orphan', object_key, version_id, legal_hold
+from staging where recording = :recording;
 
 -- name: count_staged
 -- Still on their way, per controller.

@@ -118,6 +118,180 @@ class DeletionPlanned(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionArmed(Event):
+    """Nothing blocks it: its tombstone stands, and it will be sent. Asked again just before it is."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.armed"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    state_before: str
+    state_after: str = "armed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionBlocked(Event):
+    """Something blocks it; what, is not told: a preservation order looks like any hold."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.blocked"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    state_before: str
+    state_after: str = "blocked"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionWithdrawn(Event):
+    """Its ground fell away before anything was sent: its term ends later than was thought, or a person took it back."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.withdrawn"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    reason: str
+    state_before: str
+    state_after: str = "withdrawn"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionSending(Event):
+    """The intent: from here on the store may have been told to delete it."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.sending"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    state_before: str = "armed"
+    state_after: str = "sending"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreProvenEmpty(Event):
+    """No version and no unfinished upload of it is left in the store, by reading again; its row, number and key are scrubbed."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.store_gone"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    versions_removed: int
+    catalogued: bool
+    state_before: str = "sending"
+    state_after: str = "store_gone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VendorAsked(Event):
+    """The intent: the vendor is about to be asked to delete its copy, once more perhaps."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.vendor_asked"
+    recording: UUID
+    controller: str | None
+    vendor: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VendorAnswered(Event):
+    """What the vendor said, and what looking again showed (nothing, where it cannot be looked at)."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.vendor_answered"
+    recording: UUID
+    controller: str | None
+    vendor: str
+    answer: str
+    confirmed: bool | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionDone(Event):
+    """The end of a recording: gone in the store and at the vendor. There is exactly one, and nothing after it."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.done"
+    recording: UUID
+    controller: str | None
+    vendor: str
+    trigger: str
+    due_at: str
+    versions_removed: int
+    vendor_answer: str
+    vendor_confirmed: bool | None
+    state_before: str = "store_gone"
+    state_after: str = "done"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionStopped(Event):
+    """It cannot go on without a person; ``trouble`` is a code."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.needs_human"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    trouble: str
+    state_before: str
+    state_after: str = "needs_human"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionRetried(Event):
+    """A person mended what stood in its way, and sends it on again."""
+
+    event_class: ClassVar[EventClass] = "deletion"
+    action: ClassVar[str] = "deletion.retried"
+    recording: UUID
+    controller: str | None
+    trigger: str
+    state_before: str = "needs_human"
+    state_after: str = "planned"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NightPlanned(Event):
+    """A night's deletions were counted, before the first of them."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "night.planned"
+    night: int
+    mode: Literal["rehearsal", "live"]
+    due: Mapping[str, int]
+    surplus: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NightBalanced(Event):
+    """The balance of one controller's deletions in one night (architecture, rule 11)."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "night.balanced"
+    night: int
+    mode: Literal["rehearsal", "live"]
+    controller: str
+    counts: Mapping[str, int]
+    balanced: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided(Event):
+    """A person's yes (architecture, rule 13); ``scope`` is the hash of what was seen."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "decision.made"
+    decision: int
+    subject: str
+    decided: str
+    scope: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DayListed(Event):
     """A vendor's day was listed and staged."""
 
