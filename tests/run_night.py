@@ -1,0 +1,36 @@
+"""One night of delete_expired from end to end without Airflow, for tests and as a process that can be killed.
+
+As a program: ``python tests/run_night.py RUN_KEY``, settings from the environment.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from callkeeper import deletions, settings, wiring
+from callkeeper.deletions import NightBalance
+from callkeeper.jobs import deleting, holding
+
+
+def run_night(app: wiring.App, run_key: str) -> NightBalance:
+    """All steps of delete_expired, in their order, on one connection."""
+    rules = app.deleting_rules()
+    with app.connect() as conn:
+        actor = app.actor(conn, dag="delete_expired", run=run_key, task="all", attempt=1)
+        night = deleting.open_night(conn, run_key, actor)
+        holding.settle(conn, app.holder, actor)
+        deleting.plan(conn, night, rules, actor)
+        night = deleting.find_night(conn, run_key)
+        deleting.arm(conn, night, rules, actor)
+        for lane in range(1, app.settings.deletion_lanes + 1):
+            deleting.send(conn, night, app.destroyer, lane, rules, actor)
+        for vendor in deletions.vendors_to_ask(conn):
+            deleting.ask_vendor(conn, night, app.vendor(vendor), app.keyring, actor)
+        balance = deleting.balance(conn, night, actor)
+        deleting.forecast(conn, actor)
+        return balance
+
+
+if __name__ == "__main__":
+    result = run_night(wiring.build(settings.load()), sys.argv[1])
+    print("balanced" if result.balanced else "NOT balanced")
