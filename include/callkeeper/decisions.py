@@ -1,0 +1,43 @@
+"""A person's yes, as a row: the effect asks for the row, never for the colour of a task (architecture, rule 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from callkeeper import db
+from callkeeper.trail.append import append
+from callkeeper.trail.events import Actor, Decided
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Who said yes to what, when, and the hash of the scope that was seen (SHA-256)."""
+
+    decision: int
+    subject: str
+    action: str
+    account: str
+    scope: bytes
+    decided_at: datetime
+
+
+def scope_of(ids: Iterable[UUID | str]) -> bytes:
+    """The hash of what a person saw: SHA-256 over the ids, one a line, in their order as text. 32 bytes."""
+    return sha256("\n".join(sorted(map(str, ids))).encode()).digest()
+
+
+def record(conn: db.Connection, subject: str, action: str, account: str, scope: bytes, actor: Actor) -> int:
+    """Writes the decision and its event in the caller's transaction, does not commit, and returns the row's number."""
+    decision: int = db.queries().record_decision(conn, subject=subject, action=action, account=account, scope=scope)
+    append(conn, actor, [Decided(decision=decision, subject=subject, decided=action, scope=scope.hex())])
+    return decision
+
+
+def find(conn: db.Connection, subject: str, action: str) -> Decision | None:
+    """The last decision on the subject, if there is one."""
+    row = db.queries().find_decision(conn, subject=subject, action=action)
+    return Decision(**row._asdict() | {"scope": bytes(row.scope)}) if row else None
