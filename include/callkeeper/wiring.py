@@ -5,17 +5,21 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from callkeeper import __version__, controllers, db
 from callkeeper.controllers import Config
 from callkeeper.errors import ConfigurationError
 from callkeeper.jobs.importing import Import, Rules
-from callkeeper.media import Store
+from callkeeper.media import Destroyer, Holder, Store
 from callkeeper.notify import Notifier
 from callkeeper.pseudonyms import Keyring
 from callkeeper.settings import DatabaseRole, Settings
 from callkeeper.trail.events import Actor
 from callkeeper.vendors import Vendor
+
+if TYPE_CHECKING:
+    from callkeeper.media.s3 import S3Store
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,32 @@ class App:
 
     @cached_property
     def store(self) -> Store:
+        """The store as the importer."""
+        return self._s3("store")
+
+    @cached_property
+    def destroyer(self) -> Destroyer:
+        """The store as who deletes."""
+        return self._s3("store_destroyer")
+
+    @cached_property
+    def holder(self) -> Holder:
+        """The store as who places and lifts legal holds."""
+        return self._s3("store_holder")
+
+    def _s3(self, identity: str) -> S3Store:
+        """The store with an identity's keys; with the importer's where the settings have none for it."""
         from callkeeper.media.s3 import S3Store
 
         s = self.settings
+        if not getattr(s, f"{identity}_access_key"):
+            identity = "store"
         return S3Store(
             endpoint=s.store_endpoint,
             region=s.store_region,
             bucket=s.store_bucket,
-            access_key=s.store_access_key.get_secret_value(),
-            secret_key=s.store_secret_key.get_secret_value(),
+            access_key=getattr(s, f"{identity}_access_key").get_secret_value(),
+            secret_key=getattr(s, f"{identity}_secret_key").get_secret_value(),
             region_allowed=controllers.region_allowed,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -60,4 +60,47 @@ class Store(Protocol):
 
     def check(self) -> tuple[str, ...]:
         """What is wrong with bucket, rights, versioning, Object Lock, encryption or region, in words; empty: nothing."""
+        ...
+
+
+class Destroyer(Protocol):
+    """The store as the one identity that may delete versions; it cannot lift a legal hold (architecture, rule 4)."""
+
+    def delete(self, versions: Sequence[ObjectVersion]) -> dict[tuple[str, str], str]:
+        """Deletes exactly these versions (delete markers too), 1,000 a call; returns the failures by (key, version id).
+
+        denied: no right, or a legal hold; unavailable: a retry may help; unknown: the store said something else. What is not among them the store says is gone, or never was there: its word, no proof. Raises StoreUnavailable,
+        StoreRefused or WrongCredentials where a whole call fails; then any of the versions may be gone.
+        """
+        ...
+
+    def versions(self, prefix: str, *, first: str = "", last: str = "") -> Iterator[ObjectVersion]:
+        """Every version and delete marker under the prefix, complete, in no order.
+
+        Only of keys from ``first`` to ``last``, both included, where they are given; a range costs only its range.
+        """
+        ...
+
+    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """(key, upload id) of every unfinished multipart upload under the prefix, complete."""
+        ...
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Ends an upload and removes its parts; one that is not there is no error."""
+        ...
+
+
+class Holder(Protocol):
+    """The store as the identity that places and lifts legal holds; it cannot delete a version (architecture, rule 4)."""
+
+    def hold(self, key: str, version_id: str) -> bool:
+        """Puts the version under a legal hold; False if it is not there."""
+        ...
+
+    def release(self, key: str, version_id: str) -> bool:
+        """Lifts the version's legal hold; False if it is not there."""
+        ...
+
+    def is_held(self, key: str, version_id: str) -> bool | None:
+        """Whether a legal hold stands on the version; None if it is not there."""
         ...

@@ -9,8 +9,8 @@ import base64
 import hashlib
 import io
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -34,6 +34,8 @@ LARGEST_BYTES = 5 << 30
 """What S3 takes in one PUT. More would need parts, whose checksum is not that of the whole: refused instead."""
 IN_MEMORY_BYTES = 8 << 20
 """Up to here a body is sent from memory, in one write; a larger one is streamed."""
+DELETE_KEYS = 1000
+"""What S3 takes in one DeleteObjects."""
 ADOPT_TRIES = 3
 """How often a PUT is tried while another writer's is under way (HTTP 409)."""
 
@@ -43,6 +45,8 @@ _HELD = "doctor/legal-hold"
 _CREATE = "Create it with Object Lock enabled, or correct CALLKEEPER_STORE_BUCKET."
 _UNKNOWN_US = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"})
+_GONE = frozenset({"NoSuchVersion", "NoSuchKey"})
+_PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "503", "500"})
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
 
 
@@ -133,7 +137,7 @@ class S3Store:
                 if (there.sha256, there.size_bytes) != (sha256, size_bytes):
                     raise StoreConflict("Another object, with other bytes, stands under this key.") from None
                 if legal_hold:
-                    self._hold(key, there.version_id)
+                    self.hold(key, there.version_id)
                 return there
             version = reply.get("VersionId")
             if not version or version == "null":
@@ -162,27 +166,72 @@ class S3Store:
             reply = self._s3.get_object(Bucket=self._bucket, Key=key, VersionId=version_id)
         return cast(BinaryIO, io.BufferedReader(_Stream(self, reply["Body"]), 1 << 20))
 
-    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        """Every version and delete marker under the prefix; raises StoreUnavailable rather than end early."""
-        after: dict[str, str] = {}
-        while True:
-            with self._worded("list"):
-                page = self._s3.list_object_versions(Bucket=self._bucket, Prefix=prefix, **after)
+    def versions(self, prefix: str, *, first: str = "", last: str = "") -> Iterator[ObjectVersion]:
+        """Every version and delete marker under the prefix, or of its keys from ``first`` to ``last`` (both included).
+
+        Raises StoreUnavailable rather than end early.
+        """
+        # A listing begins behind its marker: the greatest key before ``first`` is not known, so a shorter one is taken.
+        after = {"KeyMarker": first[:-1]} if first[:-1] else {}
+        for page in self._pages(
+            self._s3.list_object_versions, ("KeyMarker", "VersionIdMarker"), {"Prefix": prefix, **after}
+        ):
+            beyond = False
             for kind in ("Versions", "DeleteMarkers"):
                 for entry in page.get(kind, ()):
+                    key = entry["Key"]
+                    beyond = beyond or (bool(last) and _order(key) > _order(last))
+                    if _order(key) < _order(first) or (last and _order(key) > _order(last)):
+                        continue
                     yield ObjectVersion(
-                        key=entry["Key"],
+                        key=key,
                         version_id=entry["VersionId"],
                         is_delete_marker=kind == "DeleteMarkers",
                         size_bytes=entry.get("Size", 0),
                     )
-            if not page.get("IsTruncated"):
+            if beyond:
                 return
-            # botocore's own paginator takes a missing marker for the end: then the listing would not be complete.
-            following = {n: page[f"Next{n}"] for n in ("KeyMarker", "VersionIdMarker") if page.get(f"Next{n}")}
-            if "KeyMarker" not in following or following == after:
-                raise StoreUnavailable("The store broke off its listing.", mend="Try again.")
-            after = following
+
+    def delete(self, versions: Sequence[ObjectVersion]) -> dict[tuple[str, str], str]:
+        """Deletes exactly these versions, 1,000 a call; returns the failures by (key, version id): denied, unavailable, unknown."""
+        failed: dict[tuple[str, str], str] = {}
+        for start in range(0, len(versions), DELETE_KEYS):
+            objects = [{"Key": v.key, "VersionId": v.version_id} for v in versions[start : start + DELETE_KEYS]]
+            with self._worded("delete from"):
+                reply = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in reply.get("Errors", ()):
+                if (code := error.get("Code", "")) not in _GONE:
+                    which = error.get("Key", ""), error.get("VersionId", "")
+                    failed[which] = "denied" if code in _DENIED else "unavailable" if code in _PASSING else "unknown"
+        return failed
+
+    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """(key, upload id) of every unfinished multipart upload under the prefix; raises StoreUnavailable rather than end early."""
+        for page in self._pages(self._s3.list_multipart_uploads, ("KeyMarker", "UploadIdMarker"), {"Prefix": prefix}):
+            for entry in page.get("Uploads", ()):
+                yield entry["Key"], entry["UploadId"]
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Ends an upload and removes its parts; one that is not there is no error."""
+        with suppress(NotFound), self._worded("abort an upload in"):
+            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+
+    def hold(self, key: str, version_id: str) -> bool:
+        """Puts the version under a legal hold; False if it is not there."""
+        return self._set_hold(key, version_id, "ON")
+
+    def release(self, key: str, version_id: str) -> bool:
+        """Lifts the version's legal hold; False if it is not there."""
+        return self._set_hold(key, version_id, "OFF")
+
+    def is_held(self, key: str, version_id: str) -> bool | None:
+        """Whether a legal hold stands on the version; None if it is not there."""
+        try:
+            with self._worded("read a legal hold in"):
+                reply = self._s3.get_object_legal_hold(Bucket=self._bucket, Key=key, VersionId=version_id)
+        except NotFound:
+            return None
+        return bool(reply["LegalHold"]["Status"] == "ON")
 
     def check(self) -> tuple[str, ...]:
         """What is wrong with address, bucket, rights, versioning, Object Lock, encryption or region, in words."""
@@ -277,11 +326,29 @@ class S3Store:
 
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _hold(self, key: str, version_id: str) -> None:
-        with self._worded("place a legal hold in"):
-            self._s3.put_object_legal_hold(
-                Bucket=self._bucket, Key=key, VersionId=version_id, LegalHold={"Status": "ON"}
-            )
+    def _set_hold(self, key: str, version_id: str, status: str) -> bool:
+        try:
+            with self._worded("place or lift a legal hold in"):
+                self._s3.put_object_legal_hold(
+                    Bucket=self._bucket, Key=key, VersionId=version_id, LegalHold={"Status": status}
+                )
+        except NotFound:
+            return False
+        return True
+
+    def _pages(self, ask: Any, markers: tuple[str, str], question: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """A listing's pages. botocore's own paginator takes a missing marker for the end: the listing would not be complete."""
+        after: dict[str, str] = {}
+        while True:
+            with self._worded("list"):
+                page = ask(Bucket=self._bucket, **(question | after))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            following = {name: page[f"Next{name}"] for name in markers if page.get(f"Next{name}")}
+            if markers[0] not in following or following == after:
+                raise StoreUnavailable("The store broke off its listing.", mend="Try again.")
+            after = following
 
     def _hash(self, key: str, version_id: str) -> bytes:
         with self.open(key, version_id) as stream:
@@ -362,3 +429,8 @@ class _Stream(io.RawIOBase):
     def close(self) -> None:
         self._body.close()
         super().close()
+
+
+def _order(key: str) -> bytes:
+    """S3 lists keys by the bytes of their UTF-8."""
+    return key.encode()
