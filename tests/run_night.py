@@ -20,14 +20,14 @@ def run_night(app: wiring.App, run_key: str) -> NightBalance:
         night = deleting.open_night(conn, run_key, actor)
         holding.settle(conn, app.holder, actor)
         deleting.plan(conn, night, rules, actor)
-        night = deleting.find_night(conn, run_key)
+        night = deletions.find_night(conn, run_key)
         deleting.arm(conn, night, rules, actor)
         for lane in range(1, app.settings.deletion_lanes + 1):
-            deleting.send(conn, night, app.destroyer, lane, rules, actor)
+            deleting.send(conn, night, app.destroyer, lane=lane, rules=rules, actor=actor)
         for vendor in deletions.vendors_to_ask(conn):
-            deleting.ask_vendor(conn, night, app.vendor(vendor), app.keyring, actor)
+            deleting.ask_vendor(conn, night, app.vendor(vendor), keyring=app.keyring, rules=rules, actor=actor)
         balance = deleting.balance(conn, night, actor)
-        deleting.forecast(conn, actor)
+        deleting.forecast(conn)
         return balance
 
 
