@@ -172,6 +172,14 @@ def test_several_recipients_get_one_message(mailbox: Mailbox, port: int) -> None
 
 
 @pytest.mark.usefixtures("server")
+def test_a_message_for_others_does_not_go_to_the_data_team(mailbox: Mailbox, port: int) -> None:
+    notifier(port).send(MORNING, to="officer@phm.example, deputy@phm.example")
+
+    assert mailbox.took[0].rcpt_tos == ["officer@phm.example", "deputy@phm.example"]
+    assert mailbox.only()["To"] == "officer@phm.example, deputy@phm.example"
+
+
+@pytest.mark.usefixtures("server")
 def test_one_refused_recipient_is_warned_of_and_does_not_keep_it_from_the_others(
     mailbox: Mailbox, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:

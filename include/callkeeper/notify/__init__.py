@@ -16,6 +16,6 @@ class Message:
 
 
 class Notifier(Protocol):
-    def send(self, message: Message) -> None:
-        """Sends to the data team. Raises MailUnavailable."""
+    def send(self, message: Message, *, to: str = "") -> None:
+        """Sends to these addresses (several with commas), or to the data team. Raises MailUnavailable."""
         ...

@@ -42,7 +42,7 @@ class SmtpNotifier:
     @classmethod
     def from_settings(cls, settings: Settings) -> SmtpNotifier:
         """The notifier of these settings. Raises ConfigurationError where no relay or nobody to write to is set."""
-        to = [address.strip() for address in settings.mail_to.split(",") if address.strip()]
+        to = _addresses(settings.mail_to)
         if not settings.smtp_host or not to:
             raise ConfigurationError(
                 "No mail can be sent: there is no relay or no recipient.",
@@ -61,21 +61,22 @@ class SmtpNotifier:
     def __repr__(self) -> str:
         return f"SmtpNotifier({self._host!r}, {self._port})"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, to: str = "") -> None:
         """Sends to everybody at once. Raises MailUnavailable unless the relay took it for one of them at least."""
-        mail = self._compose(message)
+        recipients = _addresses(to) or self._to
+        mail = self._compose(message, recipients)
         try:
             with smtplib.SMTP(self._host, self._port, timeout=self._timeout_seconds) as relay:
                 if self._starttls:
                     relay.starttls(context=self._tls or ssl.create_default_context())
                 if self._user:
                     relay.login(self._user, self._password)
-                refused = relay.send_message(mail, from_addr=self._sender, to_addrs=self._to)
+                refused = relay.send_message(mail, from_addr=self._sender, to_addrs=recipients)
         except smtplib.SMTPAuthenticationError:
             raise MailUnavailable("The mail relay does not know this user.", mend="Correct its password.") from None
         except smtplib.SMTPRecipientsRefused:
             raise MailUnavailable(
-                "The mail relay refuses every recipient.", mend="Look at CALLKEEPER_MAIL_TO."
+                "The mail relay refuses every recipient.", mend="Look at CALLKEEPER_MAIL_TO, _PRIVACY and _ESCALATION."
             ) from None
         except smtplib.SMTPSenderRefused:
             raise MailUnavailable("The mail relay refuses the sender.", mend="Look at CALLKEEPER_MAIL_FROM.") from None
@@ -94,11 +95,11 @@ class SmtpNotifier:
             ) from None
         if refused:
             # Sent again, the others would get it twice.
-            log.warning("The mail relay refused %d of %d recipients.", len(refused), len(self._to))
+            log.warning("The mail relay refused %d of %d recipients.", len(refused), len(recipients))
 
-    def _compose(self, message: Message) -> EmailMessage:
+    def _compose(self, message: Message, recipients: Sequence[str]) -> EmailMessage:
         mail = EmailMessage(policy=SMTP)
-        mail["Subject"], mail["From"], mail["To"] = message.subject, self._sender, ", ".join(self._to)
+        mail["Subject"], mail["From"], mail["To"] = message.subject, self._sender, ", ".join(recipients)
         mail["Date"] = localtime()
         # The domain is the sender's: left out, it would be the name of this machine.
         mail["Message-ID"] = make_msgid(domain=parseaddr(self._sender)[1].rpartition("@")[2] or "callkeeper")
@@ -107,3 +108,7 @@ class SmtpNotifier:
         if message.html is not None:
             mail.add_alternative(message.html, subtype="html")
         return mail
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(address.strip() for address in text.split(",") if address.strip())
