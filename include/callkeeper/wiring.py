@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from callkeeper import __version__, controllers, db
 from callkeeper.controllers import Config
 from callkeeper.errors import ConfigurationError
+from callkeeper.jobs import deleting
 from callkeeper.jobs.importing import Import, Rules
 from callkeeper.media import Destroyer, Holder, Store
 from callkeeper.notify import Notifier
@@ -103,6 +104,15 @@ class App:
             quarantine_days=self.config.terms.quarantine_days,
             relook_days=self.settings.import_relook_days,
             chunk_rows=self.settings.import_chunk_rows,
+        )
+
+    def deleting_rules(self) -> deleting.Rules:
+        s = self.settings
+        return deleting.Rules(
+            chunk_rows=s.deletion_chunk_rows,
+            claim_rows=s.deletion_claim_rows,
+            slice_rows=s.deletion_slice_rows,
+            lease_minutes=s.deletion_lease_minutes,
         )
 
     def importing(

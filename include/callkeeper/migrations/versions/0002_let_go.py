@@ -18,7 +18,7 @@ comment on column recording.legal_hold is 'Whether a legal hold stands on the ob
 comment on column recording.term_since is 'When its end became what it is: at its import, or when the vendor corrected its time.';
 create unique index recording_identity on recording (vendor, identity);
 create index recording_pseudonym on recording (pseudonym);
-create index recording_eligible on recording (eligible_at);
+create index recording_eligible on recording (eligible_at, recording);
 create index recording_line on recording (line, started_at);
 create index recording_held on recording (recording) where legal_hold is distinct from false;
 grant delete on recording to callkeeper_app;
@@ -78,13 +78,20 @@ create table night (
     mode text not null check (mode in ('rehearsal', 'live')),
     started_at timestamptz not null default callkeeper_now(),
     planned_at timestamptz,
+    sliced boolean not null default false,
     ended_at timestamptz,
     balanced boolean,
     code text not null,
     config_version bigint,
     report jsonb,
-    mailed_at timestamptz
+    mailed_at timestamptz,
+    summary jsonb,
+    revision integer not null default 0,
+    files jsonb
 );
+comment on column night.summary is 'What its report says, without the receipts; revision counts its changes.';
+comment on column night.files is 'Where the report stands in the store, with its hashes; null: it is not written yet.';
+comment on column night.sliced is 'Whether more was due than one night may delete.';
 comment on table night is 'One run of delete_expired; run_key is the DAG run''s id. A rehearsal does everything but the effect.';
 
 create table night_count (
@@ -112,6 +119,17 @@ grant select on night, night_count, forecast to callkeeper_auditor;
 """
 
 JOURNAL = """
+-- A call of which the time is not known may lie in the window: what cannot be looked up counts as blocked (requirements, section 2).
+create or replace function covers(b blocker, recording uuid, controller text, line text, pseudonym bytea, started_at timestamptz)
+returns boolean language sql immutable parallel safe
+return (b).ended_at is null
+    and ((b).recordings is null or recording = any ((b).recordings))
+    and ((b).pseudonyms is null or pseudonym = any ((b).pseudonyms))
+    and ((b).line is null or line = (b).line)
+    and ((b).controller is null or controller = (b).controller)
+    and ((b).from_at is null or started_at is null or started_at >= (b).from_at)
+    and ((b).to_at is null or started_at is null or started_at < (b).to_at);
+
 alter table deletion
     drop constraint deletion_state_check,
     add constraint deletion_state_check check (state in
@@ -145,9 +163,10 @@ comment on column deletion.fence is 'Counts the claims: a worker whose claim is 
 comment on column deletion.catalogued is 'Whether the catalogue had a row of it, which was scrubbed.';
 comment on column deletion.night is 'The night in which it was done or withdrawn.';
 comment on column deletion.trouble is 'Why it did not go on, a code; null: nothing stands in its way.';
-create index deletion_unfinished on deletion (due_at) where state not in ('done', 'withdrawn');
-create index deletion_claim on deletion (object_key, recording) where state in ('armed', 'sending');
+create index deletion_unfinished on deletion (due_at, recording) where state not in ('done', 'withdrawn');
+create index deletion_claim on deletion ((coalesce(object_key, '')), recording) where state in ('armed', 'sending');
 create index deletion_night on deletion (night);
+create index deletion_open on deletion (vendor, recording) where state = 'store_gone';
 
 -- What a deletion is about: of a recording in the catalogue, its row's facts; else what the journal itself knows.
 create view leaving as
@@ -168,6 +187,39 @@ grant select on leaving to callkeeper_app;
 """
 
 HOLDS = """
+alter table blocker add column covered_at timestamptz;
+comment on column blocker.covered_at is 'When what it covered at its placing had been noted in blocker_cover; null: not yet.';
+-- As in quarantine: a call may leave it while a legal hold is being placed or lifted.
+alter table staging alter column legal_hold drop not null;
+
+-- What a predicate covers now, each part of it by an index (one controller's window by a scan). Not inlined, and without
+-- just-in-time compiling: the plan is then the same for the 5 million rows of a catalogue as for none.
+create function matched(b blocker) returns table (recording uuid, controller text)
+language sql stable parallel safe rows 100 set jit = off set search_path = callkeeper, pg_temp as $$
+    select r.recording, r.controller from recording r
+    where r.recording = any ((b).recordings) and covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+    union all
+    select r.recording, r.controller from recording r
+    where (b).recordings is null
+      and r.pseudonym = any ((b).pseudonyms) and covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+    union all
+    select r.recording, r.controller from recording r
+    where (b).recordings is null and (b).pseudonyms is null
+      and r.line = (b).line and r.started_at >= coalesce((b).from_at, '-infinity') and r.started_at < coalesce((b).to_at, 'infinity')
+      and covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+    union all
+    select r.recording, r.controller from recording r
+    where (b).recordings is null and (b).pseudonyms is null and (b).line is null
+      and r.controller = (b).controller and covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+    union all
+    select q.recording, coalesce(q.controller, '-') from quarantine q
+    where covers(b, q.recording, q.controller, q.line, q.pseudonym, q.started_at)
+    union all
+    select d.recording, coalesce(d.controller, '-') from deletion d
+    where d.state not in ('store_gone', 'done', 'withdrawn') and covers(b, d.recording, d.controller, d.line, d.pseudonym, d.started_at)
+      and not exists (select from recording r where r.recording = d.recording)
+$$;
+
 create table hold (
     case_ref text primary key check (case_ref ~ '^H-[0-9]{4}-[0-9]{4}$'),
     kind text not null check (kind in
@@ -184,7 +236,7 @@ create table hold (
     ends_on date,
     blocker uuid references blocker,
     released_at timestamptz,
-    escalated_at timestamptz
+    check (kind <> 'authority_preservation' or placed_at is null or ends_on is not null)
 );
 comment on table hold is 'The register: one row a case. sealed_facts: authority, its reference, the ground.';
 
@@ -193,14 +245,20 @@ create table hold_predicate (
     case_ref text not null references hold,
     recordings uuid[],
     pseudonyms bytea[],
+    pseudonym_keys text[],
     line text,
     controller text,
     from_at timestamptz,
-    to_at timestamptz,
+    to_at timestamptz check (to_at > from_at),
     drafted_by text not null,
     drafted_at timestamptz not null default callkeeper_now(),
-    placed_at timestamptz
+    placed_at timestamptz,
+    constraint draft_never_a_wildcard check (
+        cardinality(recordings) > 0 or cardinality(pseudonyms) > 0
+        or ((line is not null or controller is not null) and from_at is not null))
 );
+comment on table hold_predicate is 'What a case names: drafted, then placed as the blocker of the same id.';
+comment on column hold_predicate.pseudonym_keys is 'The keys that were live when it was drafted: under another one its calls would not be known.';
 
 create table hold_request (
     request bigint generated always as identity primary key,
@@ -211,8 +269,10 @@ create table hold_request (
     predicate uuid references hold_predicate,
     asked_by text not null,
     asked_at timestamptz not null default callkeeper_now(),
+    asked_run text,
     confirmed_by text check (confirmed_by <> asked_by),
     confirmed_at timestamptz,
+    confirmed_run text,
     withdrawn_at timestamptz
 );
 create unique index hold_request_open on hold_request (case_ref, action) where confirmed_at is null and withdrawn_at is null;

@@ -1,0 +1,264 @@
+-- name: open_night^
+-- A run's night; the same run gets the same one.
+insert into night (run_key, mode, code, config_version)
+values (:run_key,
+    case when exists (select from decision where subject = 'go_live' and action = 'approve') then 'live' else 'rehearsal' end,
+    :code, :config_version)
+on conflict (run_key) do update set run_key = excluded.run_key
+returning night, run_key, mode, day, started_at, planned_at;
+
+-- name: find_night^
+-- The night of a run.
+select night, run_key, mode, day, started_at, planned_at from night where run_key = :run_key;
+
+-- name: foreseen_at$
+-- When the last forecast before this night was made: null if there is none.
+select max(made_at) from forecast where made_at < (select started_at from night where night = :night);
+
+-- name: plan_expired
+-- The next expired recordings that the journal does not know, into the journal. Foreseen is what stood in the catalogue with this
+-- end when the last forecast looked as far ahead; the rest is a surplus. A withdrawn deletion is taken up again.
+with due as (
+    select r.recording, r.vendor, r.controller, r.object_key, r.eligible_at, r.term_since, d.state
+    from recording r left join deletion d on d.recording = r.recording
+    where r.eligible_at <= (select callkeeper_now()) and (r.eligible_at, r.recording) > (:after_at, :after)
+    order by r.eligible_at, r.recording limit :limit
+), fresh as (
+    insert into deletion (recording, vendor, controller, trigger, object_key, due_at, waits)
+    select recording, vendor, controller, 'retention_expired', object_key, eligible_at,
+        case when :foreseen_only::boolean and (term_since <= :foreseen_at and eligible_at <= :foreseen_at::timestamptz + interval '30 days') is not true
+            then 'surplus' end
+    from due where state is null or state = 'withdrawn'
+    on conflict (recording) do update set state = 'planned', trigger = excluded.trigger, due_at = excluded.due_at, waits = excluded.waits,
+        controller = excluded.controller, decision = null, night = null, planned_at = callkeeper_now()
+        where deletion.state = 'withdrawn'
+    returning recording, waits
+)
+select due.recording, due.vendor, due.controller, due.eligible_at, fresh.recording is not null as fresh, fresh.waits
+from due left join fresh on fresh.recording = due.recording
+order by due.eligible_at, due.recording;
+
+-- name: night_planned^
+-- The night is planned: what it counts is fixed from here on. Whether it is so for the first time.
+update night n set planned_at = coalesce(n.planned_at, callkeeper_now()) from night was
+where n.night = :night and was.night = n.night
+returning n.planned_at, was.planned_at is null as first;
+
+-- name: forget_counts!
+-- Counts of a night that are about to be taken again.
+delete from night_count where night = :night and (outcome = 'due') = :due;
+
+-- name: count_due
+-- What is due in a night, per controller: unfinished, or finished by this very night.
+insert into night_count (night, controller, outcome, reason, n)
+select :night, coalesce(controller, '-'), 'due', '', count(*) from deletion
+where due_at <= :planned_at and (state not in ('done', 'withdrawn') or night = :night)
+group by 2
+returning controller, n;
+
+-- name: count_surplus$
+-- How much waits for a yes to a surplus.
+select count(*) from deletion where waits = 'surplus' and decision is null and state not in ('done', 'withdrawn');
+
+-- name: arm_verdicts
+-- The next deletions that have not been armed, and what becomes of them: asked under the blockers' lock.
+select l.recording, l.state, l.trigger, l.controller, l.due_at,
+    case
+        when l.trigger = 'retention_expired' and l.eligible_at > (select callkeeper_now()) then 'withdrawn'
+        when exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at))
+            or (l.trigger not in ('unlawful_confirmed', 'quarantine_rejected') and exists (select from quarantine q where q.recording = l.recording))
+            then 'blocked'
+        when l.waits is not null and l.decision is null then 'waiting'
+        else 'armed'
+    end as verdict
+from leaving l
+where l.state in ('planned', 'blocked') and l.due_at <= :planned_at and (l.due_at, l.recording) > (:after_at, :after)
+order by l.due_at, l.recording limit :limit;
+
+-- name: suppress!
+-- Before anything is deleted, its tombstone: it may not come back (architecture, rule 7).
+insert into suppression (kind, mark)
+select distinct 'recording', identity from leaving where recording = any (:recordings) and identity is not null
+on conflict do nothing;
+
+-- name: arm!
+-- Nothing blocks them: they will be sent.
+update deletion set state = 'armed', armed_at = callkeeper_now(), trouble = null, lane = null, lease_until = null
+where recording = any (:recordings) and state in ('planned', 'blocked');
+
+-- name: block!
+-- Something blocks them: looked at again each night.
+update deletion set state = 'blocked', trouble = null, lane = null, lease_until = null where recording = any (:recordings);
+
+-- name: unblock!
+-- Nothing blocks them any more, and they wait for something else.
+update deletion set state = 'planned' where recording = any (:recordings) and state = 'blocked';
+
+-- name: withdraw!
+-- Their ground fell away.
+update deletion set state = 'withdrawn', night = :night where recording = any (:recordings);
+
+-- name: count_armed$
+-- How many this night has armed so far.
+select count(*) from deletion where armed_at >= (select started_at from night where night = :night);
+
+-- name: night_sliced!
+-- More was due than one night may delete.
+update night set sliced = true where night = :night;
+
+-- name: claim_to_send
+-- A lane's next batch in the order of the keys: nobody's, its own from an earlier try, or one whose lane has gone silent.
+update deletion d set lane = :lane, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1
+from (
+    select recording from deletion
+    where state in ('armed', 'sending') and (coalesce(object_key, ''), recording) > (:after_key, :after)
+      and (lane is null or lane = :lane or lease_until < clock_timestamp())
+    order by coalesce(object_key, ''), recording limit :limit for update skip locked
+) mine
+where d.recording = mine.recording
+returning d.recording, d.fence;
+
+-- name: send_verdicts
+-- What becomes of a claimed batch: asked under the blockers' lock, just before the effect.
+select l.recording, l.state, l.trigger, l.controller, l.object_key, l.version_id, l.fence, l.legal_hold,
+    case
+        when l.trigger = 'retention_expired' and l.state = 'armed' and l.eligible_at > (select callkeeper_now()) then 'withdrawn'
+        when exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)) then 'blocked'
+        else 'sending'
+    end as verdict
+from leaving l where l.recording = any (:recordings)
+order by l.object_key, l.recording;
+
+-- name: to_sending!
+-- The point of no return.
+update deletion set state = 'sending', sending_at = callkeeper_now(), trouble = null where recording = any (:recordings) and state = 'armed';
+
+-- name: proven_gone
+-- The store is proven empty: the catalogue's row goes, and with it number, pseudonym, hash and key; the journal keeps the vendor's
+-- sealed reference until its answer is final. A worker whose claim is not the last one changes nothing.
+with mine as (
+    select d.recording, p.removed
+    from unnest(:recordings::uuid[], :fences::integer[], :removed::integer[]) as p (recording, fence, removed)
+    join deletion d on d.recording = p.recording and d.fence = p.fence and d.state = 'sending'
+    order by d.recording for update of d
+), erased as (
+    delete from recording r using mine m where r.recording = m.recording
+    returning r.recording, r.identity, r.sealed_ref
+)
+update deletion d set state = 'store_gone', store_gone_at = callkeeper_now(), absence_checked_at = callkeeper_now(),
+    versions_removed = m.removed, catalogued = e.recording is not null,
+    identity = coalesce(e.identity, d.identity), sealed_ref = coalesce(e.sealed_ref, d.sealed_ref),
+    line = null, pseudonym = null, started_at = null, object_key = null, version_id = null, legal_hold = null,
+    lane = null, lease_until = null, trouble = null
+from mine m left join erased e on e.recording = m.recording
+where d.recording = m.recording
+returning d.recording, d.controller, d.trigger, d.catalogued, d.versions_removed, d.sealed_ref is null as without_vendor;
+
+-- name: not_gone!
+-- The store did not let go of them, or did not say: they stay where they are, with the reason, for the next night.
+update deletion d set trouble = p.trouble, lease_until = null, lane = null
+from unnest(:recordings::uuid[], :fences::integer[], :troubles::text[]) as p (recording, fence, trouble)
+where d.recording = p.recording and d.fence = p.fence and d.state = 'sending';
+
+-- name: sent_and_covered
+-- Which of these, not let go by the store, are covered by a blocker, so that no late worker can touch them any more: asked under
+-- the blockers' lock.
+select l.recording, l.controller, l.trigger
+from leaving l
+join unnest(:recordings::uuid[], :fences::integer[]) as p (recording, fence) on p.recording = l.recording and p.fence = l.fence
+where l.state = 'sending' and (l.legal_hold or l.version_id is null)
+  and exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at));
+
+-- name: vendors_to_ask
+-- The vendors of recordings that are gone here and open there.
+select distinct vendor from deletion where state = 'store_gone' order by 1;
+
+-- name: claim_to_ask
+-- The next recordings whose vendor is to be asked, or looked at again; what it refused is asked again after a week, and what a
+-- hold names is left there: all else that a hold could know it by is gone.
+update deletion d set lane = 0, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1,
+    vendor_asked_at = case when d.vendor_answer = 'accepted' then d.vendor_asked_at else callkeeper_now() end
+from (
+    select recording from deletion
+    where state = 'store_gone' and vendor = :vendor and recording > :after
+      and (lane is null or lane = 0 or lease_until < clock_timestamp())
+      and not exists (select from blocker b where b.ended_at is null and deletion.recording = any (b.recordings))
+      and (vendor_answer is null or vendor_answer = 'accepted'
+           or (vendor_answer = 'unsupported' and :can_delete::boolean)
+           or (vendor_answer = 'refused' and vendor_asked_at < callkeeper_now() - interval '7 days'))
+    order by recording limit :limit for update skip locked
+) mine
+where d.recording = mine.recording
+returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor_answer as answer;
+
+-- name: vendor_answered
+-- What the vendor said of recordings that it still has, or may have.
+update deletion d set vendor_answer = p.answer, vendor_confirmed = p.confirmed, trouble = p.trouble, lane = null, lease_until = null
+from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[], :troubles::text[])
+    as p (recording, fence, answer, confirmed, trouble), deletion was
+where d.recording = p.recording and d.fence = p.fence and d.state = 'store_gone' and was.recording = d.recording
+returning d.recording, d.controller, d.vendor, d.vendor_answer as answer, d.vendor_confirmed as confirmed,
+    was.vendor_answer is distinct from d.vendor_answer as changed;
+
+-- name: stop!
+-- It cannot go on without a person.
+update deletion set state = 'needs_human', trouble = :trouble, lane = null, lease_until = null
+where recording = any (:recordings) and state = 'store_gone';
+
+-- name: open_line^
+-- A recording that is gone here and open at its vendor.
+select recording from deletion where recording = :recording and state = 'store_gone' for update;
+
+-- name: retry_stopped^
+-- A person has mended what stood in its way.
+update deletion set state = case when store_gone_at is null then 'planned' else 'store_gone' end, trouble = null
+where recording = :recording and state = 'needs_human'
+returning recording, controller, trigger, state;
+
+-- name: finish
+-- The vendor's answer is final: nothing personal is left.
+update deletion d set state = 'done', done_at = callkeeper_now(), vendor_answer = p.answer, vendor_confirmed = p.confirmed,
+    identity = null, sealed_ref = null, trouble = null, lane = null, lease_until = null,
+    night = coalesce(:night, (select max(night) from night where planned_at is not null and ended_at is null))
+from unnest(:recordings::uuid[], :answers::text[], :confirmed::boolean[]) as p (recording, answer, confirmed)
+where d.recording = p.recording and d.state = 'store_gone'
+returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer, d.vendor_confirmed;
+
+-- name: count_night
+-- What became of a night's deletions, per controller.
+insert into night_count (night, controller, outcome, reason, n)
+select :night, coalesce(controller, '-'), outcome, reason, count(*)
+from deletion cross join lateral (select
+    case state when 'done' then 'done' when 'withdrawn' then 'withdrawn' when 'blocked' then 'blocked' when 'store_gone' then 'open_at_vendor'
+        when 'planned' then case when not :live::boolean or (waits is not null and decision is null) or :sliced::boolean then 'waiting' else 'failed' end
+        else 'failed' end as outcome,
+    case state when 'done' then '' when 'withdrawn' then '' when 'blocked' then '' when 'store_gone' then coalesce(trouble, 'vendor_not_asked')
+        when 'planned' then case when not :live::boolean then 'rehearsal' when waits is not null and decision is null then waits
+            when :sliced::boolean then 'slice' else 'not_armed' end
+        else coalesce(trouble, 'interrupted') end as reason) o
+where due_at <= :planned_at and (state not in ('done', 'withdrawn') or night = :night)
+group by 2, 3, 4;
+
+-- name: night_counts
+-- A night's counts.
+select controller, outcome, reason, n from night_count where night = :night order by controller, outcome, reason;
+
+-- name: end_night$
+-- The night's end; whether its counts are other than those of an earlier end.
+update night set ended_at = callkeeper_now(), balanced = :balanced, report = :report
+where night = :night and report is distinct from :report::jsonb returning night;
+
+-- name: night_was_sliced$
+-- Whether more was due than one night may delete.
+select sliced from night where night = :night;
+
+-- name: make_forecast!
+-- How many recordings will be due within so many days, and how many of them something blocks today.
+insert into forecast (horizon_days, controller, due, blocked)
+select h.days, c.controller, count(r.recording),
+    count(r.recording) filter (where exists (
+        select from blocker_cover k join blocker b on b.blocker = k.blocker and b.ended_at is null where k.recording = r.recording))
+from unnest(array[1, 7, 30]) as h (days) cross join controller c
+left join recording r on r.controller = c.controller and r.eligible_at <= (select callkeeper_now()) + make_interval(days => h.days)
+group by 1, 2
+on conflict do nothing;
