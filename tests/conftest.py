@@ -86,9 +86,13 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 def settings(
     postgres: Postgres, database: str, seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Settings of this module's database, the store (as the importer) and a keyring of its own."""
+    """Settings of this module's database, the store's three identities and a keyring of its own."""
     home = tmp_path_factory.mktemp("home")
-    access_key, secret_key = seaweed.credentials("importer")
+    keys = {
+        f"store_{setting}{part}_key": key
+        for identity, setting in (("importer", ""), ("destroyer", "destroyer_"), ("holder", "holder_"))
+        for part, key in zip(("access", "secret"), seaweed.credentials(identity), strict=True)
+    }
     Keyring.create(home / "keys")
     return _test_settings(
         home,
@@ -97,8 +101,7 @@ def settings(
         store_endpoint=seaweed.endpoint,
         store_region=REGION,
         store_bucket=RECORDINGS,
-        store_access_key=access_key,
-        store_secret_key=secret_key,
+        **keys,
     )
 
 

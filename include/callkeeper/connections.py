@@ -11,7 +11,7 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from callkeeper import db, settings, wiring
 from callkeeper.clock import helsinki_day
@@ -44,6 +44,13 @@ def app() -> wiring.App:
         for mine, theirs in (("endpoint", "endpoint_url"), ("region", "region_name"))
         if theirs in extra
     }
+    for identity in ("destroyer", "holder"):
+        with contextlib.suppress(AirflowNotFoundException):  # a store with one identity for all has no such connection
+            keys = BaseHook.get_connection(f"{STORE}_{identity}")
+            override |= {
+                f"store_{identity}_access_key": keys.login or "",
+                f"store_{identity}_secret_key": keys.password or "",
+            }
     with contextlib.suppress(Exception):  # mail is not a must: doctor and the balance say so
         smtp = BaseHook.get_connection(MAIL)
         override |= {"smtp_host": smtp.host or "", "smtp_port": smtp.port or 25, "smtp_user": smtp.login or ""}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from pydantic import SecretStr
+
 from callkeeper.embedded.secrets import Secrets
 from callkeeper.settings import PROJECT, Settings
 
@@ -113,7 +115,16 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
     url = f"http://127.0.0.1:{airflow_port}"
     password = quote(secrets.get("airflow_db_password"), safe="")
     database = f"{ROLE}:{password}@{settings.db_host}:{settings.db_port}/{DATABASE}"
-    connections = {
+
+    def store(access_key: SecretStr, secret_key: SecretStr) -> dict[str, object]:
+        return {
+            "conn_type": "aws",
+            "login": access_key.get_secret_value(),
+            "password": secret_key.get_secret_value(),
+            "extra": {"endpoint_url": settings.store_endpoint, "region_name": settings.store_region},
+        }
+
+    connections: dict[str, dict[str, object]] = {
         "callkeeper_db": {
             "conn_type": "postgres",
             "host": settings.db_host,
@@ -122,12 +133,9 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
             "login": "callkeeper_app",
             "password": settings.db_app_password.get_secret_value(),
         },
-        "callkeeper_store": {
-            "conn_type": "aws",
-            "login": settings.store_access_key.get_secret_value(),
-            "password": settings.store_secret_key.get_secret_value(),
-            "extra": {"endpoint_url": settings.store_endpoint, "region_name": settings.store_region},
-        },
+        "callkeeper_store": store(settings.store_access_key, settings.store_secret_key),
+        "callkeeper_store_destroyer": store(settings.store_destroyer_access_key, settings.store_destroyer_secret_key),
+        "callkeeper_store_holder": store(settings.store_holder_access_key, settings.store_holder_secret_key),
         "callkeeper_smtp": {
             "conn_type": "smtp",
             "host": settings.smtp_host,

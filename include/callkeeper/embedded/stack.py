@@ -115,11 +115,12 @@ class Stack:
 
     def configure(self) -> None:
         """Writes ``callkeeper.env`` and the secrets that the settings read. Lines that a person added stay."""
-        access_key, secret_key = self.store.credentials("importer")
         for role in db.ROLES:
             self.secrets.get(f"callkeeper_db_{role}_password")
-        self.secrets.put("callkeeper_store_access_key", access_key)
-        self.secrets.put("callkeeper_store_secret_key", secret_key)
+        for identity, setting in (("importer", ""), ("destroyer", "destroyer_"), ("holder", "holder_")):
+            access_key, secret_key = self.store.credentials(identity)
+            self.secrets.put(f"callkeeper_store_{setting}access_key", access_key)
+            self.secrets.put(f"callkeeper_store_{setting}secret_key", secret_key)
         ours = {
             "CALLKEEPER_KEYS_DIR": str(self.home / "keys"),
             "CALLKEEPER_DB_HOST": "127.0.0.1",

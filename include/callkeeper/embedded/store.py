@@ -34,8 +34,9 @@ _READ = ("GetObject", "GetObjectVersion", "GetObjectLegalHold")
 # No identity but the store's own admin can both lift a hold and delete a version (architecture, rule 4).
 _MAY = {
     "importer": (*_READ, "PutObject", "PutObjectLegalHold", "AbortMultipartUpload", "ListMultipartUploadParts"),
-    "holder": (*_READ, "PutObjectLegalHold"),
-    "destroyer": (*_READ, "DeleteObject", "DeleteObjectVersion", "AbortMultipartUpload"),
+    "holder": ("GetObjectLegalHold", "PutObjectLegalHold"),
+    # It hears nothing, and cannot hide a version behind a delete marker.
+    "destroyer": ("DeleteObjectVersion", "AbortMultipartUpload"),
 }
 IDENTITIES = ("admin", *_MAY)
 

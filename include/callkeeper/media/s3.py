@@ -18,6 +18,7 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from callkeeper.errors import (
     CallkeeperError,
@@ -45,7 +46,8 @@ _HELD = "doctor/legal-hold"
 _CREATE = "Create it with Object Lock enabled, or correct CALLKEEPER_STORE_BUCKET."
 _UNKNOWN_US = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"})
-_GONE = frozenset({"NoSuchVersion", "NoSuchKey"})
+_GONE = frozenset({"NoSuchVersion", "NoSuchKey", "NoSuchUpload"})
+_NEVER_HELD = frozenset({"NoSuchObjectLegalHold", "NoSuchObjectLockConfiguration"})
 _PASSING = frozenset({"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "503", "500"})
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
 
@@ -171,24 +173,23 @@ class S3Store:
 
         Raises StoreUnavailable rather than end early.
         """
-        # A listing begins behind its marker: the greatest key before ``first`` is not known, so a shorter one is taken.
-        after = {"KeyMarker": first[:-1]} if first[:-1] else {}
-        for page in self._pages(
-            self._s3.list_object_versions, ("KeyMarker", "VersionIdMarker"), {"Prefix": prefix, **after}
-        ):
+        # A listing begins behind its marker. To a marker that is outside the prefix SeaweedFS answers "nothing" (ADR 0155).
+        begin = {"KeyMarker": first[:-1]} if first[:-1].startswith(prefix) and first[:-1] else {}
+        lowest, highest = first.encode(), last.encode() if last else None
+        for page in self._pages(self._s3.list_object_versions, "KeyMarker", "VersionIdMarker", Prefix=prefix, **begin):
             beyond = False
             for kind in ("Versions", "DeleteMarkers"):
                 for entry in page.get(kind, ()):
-                    key = entry["Key"]
-                    beyond = beyond or (bool(last) and _order(key) > _order(last))
-                    if _order(key) < _order(first) or (last and _order(key) > _order(last)):
-                        continue
-                    yield ObjectVersion(
-                        key=key,
-                        version_id=entry["VersionId"],
-                        is_delete_marker=kind == "DeleteMarkers",
-                        size_bytes=entry.get("Size", 0),
-                    )
+                    order = entry["Key"].encode()  # S3 lists by the bytes
+                    if highest is not None and order > highest:
+                        beyond = True
+                    elif order >= lowest:
+                        yield ObjectVersion(
+                            key=entry["Key"],
+                            version_id=entry["VersionId"],
+                            is_delete_marker=kind == "DeleteMarkers",
+                            size_bytes=entry.get("Size", 0),
+                        )
             if beyond:
                 return
 
@@ -197,7 +198,7 @@ class S3Store:
         failed: dict[tuple[str, str], str] = {}
         for start in range(0, len(versions), DELETE_KEYS):
             objects = [{"Key": v.key, "VersionId": v.version_id} for v in versions[start : start + DELETE_KEYS]]
-            with self._worded("delete from"):
+            with self._worded("delete versions in"):
                 reply = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
             for error in reply.get("Errors", ()):
                 if (code := error.get("Code", "")) not in _GONE:
@@ -206,8 +207,8 @@ class S3Store:
         return failed
 
     def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """(key, upload id) of every unfinished multipart upload under the prefix; raises StoreUnavailable rather than end early."""
-        for page in self._pages(self._s3.list_multipart_uploads, ("KeyMarker", "UploadIdMarker"), {"Prefix": prefix}):
+        """(key, upload id) of every unfinished upload under the prefix; raises StoreUnavailable rather than end early."""
+        for page in self._pages(self._s3.list_multipart_uploads, "UploadIdMarker", "KeyMarker", Prefix=prefix):
             for entry in page.get("Uploads", ()):
                 yield entry["Key"], entry["UploadId"]
 
@@ -226,12 +227,15 @@ class S3Store:
 
     def is_held(self, key: str, version_id: str) -> bool | None:
         """Whether a legal hold stands on the version; None if it is not there."""
-        try:
-            with self._worded("read a legal hold in"):
+        with suppress(NotFound), self._worded("ask about a legal hold in"):
+            try:
                 reply = self._s3.get_object_legal_hold(Bucket=self._bucket, Key=key, VersionId=version_id)
-        except NotFound:
-            return None
-        return bool(reply["LegalHold"]["Status"] == "ON")
+            except ClientError as wrong:
+                if _code(wrong) in _NEVER_HELD:
+                    return False
+                raise
+            return bool(reply["LegalHold"]["Status"] == "ON")
+        return None
 
     def check(self) -> tuple[str, ...]:
         """What is wrong with address, bucket, rights, versioning, Object Lock, encryption or region, in words."""
@@ -316,13 +320,9 @@ class S3Store:
         return True
 
     def _remove_probe(self, key: str) -> None:
-        """Version by version. The importing identity may lack the right, as it should: then the probe stays."""
-        for version in list(self.versions(key)):
-            try:
-                with self._worded("delete"):
-                    self._s3.delete_object(Bucket=self._bucket, Key=version.key, VersionId=version.version_id)
-            except StoreRefused:
-                return
+        """The importing identity may lack the right, as it should: then the probe stays."""
+        with suppress(StoreRefused):
+            self.delete(list(self.versions(key)))
 
     # --- within ---------------------------------------------------------------------------------------------------
 
@@ -336,18 +336,24 @@ class S3Store:
             return False
         return True
 
-    def _pages(self, ask: Any, markers: tuple[str, str], question: dict[str, str]) -> Iterator[dict[str, Any]]:
-        """A listing's pages. botocore's own paginator takes a missing marker for the end: the listing would not be complete."""
+    def _pages(self, ask: Any, marker: str, other: str, **question: str) -> Iterator[dict[str, Any]]:
+        """A listing's pages, complete: an empty one is what proves a deletion.
+
+        botocore's own paginator takes a missing marker for the end; and SeaweedFS gives no KeyMarker with uploads, and
+        loses some if it is sent one all the same. So what is asked for next is what the page names, at least ``marker``.
+        """
         after: dict[str, str] = {}
         while True:
             with self._worded("list"):
                 page = ask(Bucket=self._bucket, **(question | after))
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            following = {name: page[f"Next{name}"] for name in markers if page.get(f"Next{name}")}
-            if markers[0] not in following or following == after:
+            following = {name: page[f"Next{name}"] for name in (marker, other) if page.get(f"Next{name}")}
+            more = page.get("IsTruncated")
+            # None: some page of a proxy's that happens to be XML. It says nothing about what is there.
+            if more is None or (more and (marker not in following or following == after)):
                 raise StoreUnavailable("The store broke off its listing.", mend="Try again.")
+            yield page
+            if not more:
+                return
             after = following
 
     def _hash(self, key: str, version_id: str) -> bytes:
@@ -361,11 +367,11 @@ class S3Store:
             yield
         except ClientError as wrong:
             raise self._refusal(wrong, doing) from None
-        except (BotoCoreError, OSError):
+        except (BotoCoreError, OSError, ResponseParserError):
             raise StoreUnavailable("The object store does not answer.", mend="Look whether it runs.") from None
 
     def _refusal(self, wrong: ClientError, doing: str) -> CallkeeperError:
-        code = wrong.response.get("Error", {}).get("Code", "")
+        code = _code(wrong)
         status = int(wrong.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if status in (409, 412) and doing == "write":
             return _Occupied("Something stands under this key.")
@@ -384,7 +390,8 @@ class S3Store:
             return StoreRefused(
                 f"The object store does not let us {doing} the bucket.", mend="Look at its keys and rights."
             )
-        if status in (404, 405):
+        # Only who asks for one object learns from a bare 404 that it is not there: a proxy may have said it.
+        if code in _GONE or (status in (404, 405) and doing.startswith(("read", "look"))):
             return NotFound("The object is not in the store.")
         if status in (301, 307):
             return StoreRefused("The bucket is in another region.", mend="Correct CALLKEEPER_STORE_REGION.")
@@ -431,6 +438,5 @@ class _Stream(io.RawIOBase):
         super().close()
 
 
-def _order(key: str) -> bytes:
-    """S3 lists keys by the bytes of their UTF-8."""
-    return key.encode()
+def _code(wrong: ClientError) -> str:
+    return str(wrong.response.get("Error", {}).get("Code", ""))
