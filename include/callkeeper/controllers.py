@@ -831,6 +831,17 @@ def apply(conn: db.Connection, config: Config, actor: Actor) -> Changes:
     return changes
 
 
+def duties(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
+    """An account's duties in [people] as applied last: whoever edits the file does not thereby give themselves one.
+
+    Before the first application, the file's.
+    """
+    applied = db.queries().config_last(conn)
+    conn.rollback()
+    people = json.loads(applied.body)["people"] if applied else config.people.model_dump()
+    return frozenset(duty for duty, accounts in people.items() if account in accounts)
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     for section in Config.model_fields:
         before, after = _entries(section, old.get(section)), _entries(section, new.get(section))

@@ -6,23 +6,13 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import click
 
-from callkeeper import db
+from callkeeper import controllers
 from callkeeper.errors import NotAllowed, WrongCredentials
 from callkeeper.wiring import App
-
-
-def _people_in_force(app: App) -> Mapping[str, Sequence[str]]:
-    """[people] as applied last: whoever edits the file does not thereby give themselves a role. The file's before the first."""
-    with app.connect() as conn:
-        applied = db.queries().config_last(conn)
-    people: Mapping[str, Sequence[str]] = (
-        json.loads(applied.body)["people"] if applied else app.config.people.model_dump()
-    )
-    return people
 
 
 def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
@@ -31,9 +21,9 @@ def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
     The password comes from a prompt, or from CALLKEEPER_PASSWORD for programs; never from the command line.
     """
     name = account or click.prompt("Airflow account")
-    people = _people_in_force(app)
-    allowed = {person for role in roles for person in people.get(role, ())}
-    if name not in allowed:
+    with app.connect() as conn:
+        its = controllers.duties(conn, app.config, name)
+    if not its.intersection(roles):
         raise NotAllowed(
             f"{name} may not do this.", mend=f"It takes one of: {', '.join(roles)} ([people] in the configuration)."
         )

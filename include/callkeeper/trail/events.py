@@ -350,6 +350,96 @@ class BlockerPlaced(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerDrafted(Event):
+    """A hold's predicate was written down; it blocks nothing yet."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.drafted"
+    blocker: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerEffective(Event):
+    """A legal hold stands in the store on every version that it covers, and no deletion that could touch one is under way."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.effective"
+    blocker: UUID
+    recordings: int
+    too_late: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerTooLate(Event):
+    """A blocker covers the recording, and could not save it: its deletion had been sent."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.too_late"
+    blocker: UUID
+    recording: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerRatified(Event):
+    """A second person stands behind what one person had placed."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.ratified"
+    blocker: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerChangeAsked(Event):
+    """One person asked for a change that takes two; nothing has changed yet."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.change_asked"
+    blocker: UUID
+    change: Literal["extend", "narrow", "release"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerExtended(Event):
+    """Two people gave it a later review, or a later end."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.extended"
+    blocker: UUID
+    review_on: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerEnded(Event):
+    """It blocks no longer: two people released it, or put a narrower one in its place. Nothing is deleted by that."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.ended"
+    blocker: UUID
+    why: Literal["narrowed", "released"]
+    followed_by: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LegalHoldPlaced(Event):
+    """A legal hold stands on the recording's version in the store: nobody can delete it there."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "legal_hold.placed"
+    recording: UUID
+    controller: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LegalHoldLifted(Event):
+    """No blocker covers the recording any more, and the store keeps it no longer from being deleted."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "legal_hold.lifted"
+    recording: UUID
+    controller: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigApplied(Event):
     """The configuration was brought into the tables."""
 
