@@ -11,14 +11,17 @@ from callkeeper import __version__
 from callkeeper.errors import CallkeeperError
 
 COMMANDS = {
+    "approve": ("callkeeper.commands.approve:approve", "What waits for a person's yes, and the yes."),
     "config": ("callkeeper.commands.config:group", "Check, compare and apply config/callkeeper.toml."),
     "days": ("callkeeper.commands.days:group", "Vendors' days that are not finished, and those a person gives up."),
+    "deletions": ("callkeeper.commands.deletions:group", "Ways out that are not over, and what mends them."),
     "demo": (
         "callkeeper.commands.demo:demo",
         "Start everything and import ten days of a made-up vendor and a real PBX.",
     ),
     "doctor": ("callkeeper.commands.doctor:doctor", "Say what is wrong with this installation, and how to mend it."),
     "down": ("callkeeper.commands.stack:down", "Stop what `up` started."),
+    "explain": ("callkeeper.commands.explain:explain", "One recording: its clock, what blocks it, what comes next."),
     "keys": ("callkeeper.commands.keys:group", "List, rotate and escrow the keys."),
     "quarantine": (
         "callkeeper.commands.quarantine:group",

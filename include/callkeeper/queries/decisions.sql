@@ -6,3 +6,48 @@ insert into decision (subject, action, account, scope) values (:subject, :action
 -- The last decision on a subject.
 select decision, subject, action, account, scope, decided_at from decision
 where subject = :subject and action = :action order by decision desc limit 1;
+
+-- name: last_rehearsal^
+-- The last rehearsal that has ended.
+select night, run_key, mode, day, started_at, planned_at, balanced from night
+where mode = 'rehearsal' and ended_at is not null order by night desc limit 1;
+
+-- name: waiting_for_yes
+-- Deletions that wait for a person's yes, and since which day.
+select recording, coalesce(controller, '-') as controller, helsinki_day(planned_at) as since from deletion
+where waits = :waits and decision is null and state in ('planned', 'blocked') and (:controller::text is null or controller = :controller::text)
+order by 2, 3, 1;
+
+-- name: allow_waiting!
+-- A person's yes to exactly these.
+update deletion set decision = :decision
+where recording = any (:recordings) and waits = :waits and decision is null and state in ('planned', 'blocked');
+
+-- name: unlawful_finds
+-- Recordings whose line, by the register in force, was not their controller's on the day of the call; not what is on its way out
+-- for that reason, or can no longer be called back.
+select r.recording, r.controller, r.line, helsinki_day(r.started_at) as day
+from recording r left join deletion d on d.recording = r.recording
+where not exists (
+    select from line l
+    where l.removed_at is null and l.number = r.line and l.controller = r.controller
+      and helsinki_day(r.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity'))
+  and (d.recording is null or d.state = 'withdrawn' or (d.state in ('planned', 'blocked') and d.trigger <> 'unlawful_confirmed'))
+  and (:controller::text is null or r.controller = :controller::text)
+order by 2, 3, 4, 1;
+
+-- name: plan_unlawful
+-- A person confirmed that these were recorded unlawfully: they go, whatever their term.
+with was as (
+    select recording, state from deletion where recording = any (:recordings) for update
+), planned as (
+    insert into deletion (recording, vendor, controller, trigger, object_key, waits, decision)
+    select recording, vendor, controller, 'unlawful_confirmed', object_key, 'approval', :decision::bigint
+    from recording where recording = any (:recordings)
+    on conflict (recording) do update set trigger = excluded.trigger, waits = excluded.waits, decision = excluded.decision, state = 'planned',
+        trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else deletion.due_at end
+        where deletion.state in ('planned', 'blocked', 'withdrawn')
+    returning recording, vendor, controller
+)
+select p.recording, p.vendor, p.controller, coalesce(w.state, 'live') as state_before
+from planned p left join was w on w.recording = p.recording;

@@ -1,0 +1,60 @@
+"""``callkeeper approve``: what waits for a person's yes, and the yes."""
+
+from __future__ import annotations
+
+import click
+
+from callkeeper import settings, wiring
+from callkeeper.jobs.approving import Proposal, Subject
+
+DECIDERS = ("privacy_officers", "deputies")
+APPROVERS = {Subject.surplus: (*DECIDERS, "approvers")}
+NAMES = {subject.value.replace("_", "-"): subject for subject in Subject}
+
+_ASKS = {
+    Subject.go_live: "From the next night on, what is due is deleted for good. Go live?",
+    Subject.surplus: "They became due without a forecast having foreseen them. Delete all {n}?",
+    Subject.orphans: "No row explains these objects. Delete all {n}?",
+    Subject.unlawful: "Their line was not designated on the day of the call. Delete all {n}, here and at the vendor?",
+}
+
+
+@click.command()
+@click.argument("subject", type=click.Choice(list(NAMES)), required=False)
+@click.option("--controller", help="One controller's only.")
+@click.option("--as", "account", help="Your Airflow account.")
+@click.option("--yes", type=int, metavar="N", help="Don't ask: N is the number that you have seen.")
+def approve(subject: str | None, controller: str | None, account: str | None, yes: int | None) -> None:
+    """What waits for a person's yes, and the yes to it: the next night carries it out.
+
+    For the privacy officer and her deputies; approvers may say yes to a surplus, too.
+    """
+    from callkeeper.commands.signin import sign_in
+    from callkeeper.jobs import approving
+
+    app = wiring.build(settings.load())
+    with app.connect() as conn:
+        waiting = [approving.propose(conn, NAMES[subject], controller)] if subject else approving.proposals(conn)
+    for proposal in waiting:
+        _show(proposal)
+    if subject is None:
+        if not waiting:
+            click.echo("Nothing waits for a person's yes.")
+        return
+    (seen,) = waiting
+    if yes is None:
+        click.confirm(_ASKS[seen.subject].format(n=seen.n), abort=True)
+    elif yes != seen.n:
+        raise approving.ScopeChanged
+    who = sign_in(app, account, APPROVERS.get(seen.subject, DECIDERS))
+    with app.connect() as conn:
+        decision = approving.approve(conn, seen, who, app.actor(conn, account=who))
+    click.secho(f"Decision {decision} is recorded: the next night carries it out.", fg="green")
+
+
+def _show(proposal: Proposal) -> None:
+    name = proposal.subject.value.replace("_", "-")
+    what = "due in the last rehearsal" if proposal.subject is Subject.go_live else "waiting"
+    click.secho(f"{name}: {proposal.n} {what}", bold=True)
+    for figure in proposal.figures:
+        click.echo(f"    {figure.controller:16} {figure.what:28} {figure.n:>9}")

@@ -1,0 +1,89 @@
+"""``callkeeper deletions``: the ways out that are not over, why not, and what a person does about them."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import click
+
+from callkeeper import settings, wiring
+from callkeeper.troubles import trouble
+
+DECIDERS = ("privacy_officers", "deputies")
+SETTLED = ("vendor_confirmed_in_writing", "vendor_term_passed", "vendor_closed", "never_at_vendor")
+STATES = ("planned", "armed", "sending", "store_gone", "blocked", "needs_human")
+
+
+@click.group("deletions")
+def group() -> None:
+    """The ways out that are not over: in trouble, open at the vendor, or waiting for a person."""
+
+
+@group.command("list")
+@click.option("--state", type=click.Choice(STATES), help="All of one state, in trouble or not.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_(state: str | None, as_json: bool) -> None:
+    """What is open at the vendor, in trouble, or needs a person; how many of each state there are."""
+    from callkeeper.jobs import explaining
+
+    app = wiring.build(settings.load())
+    with app.connect() as conn:
+        counts = explaining.unfinished(conn)
+        rows = explaining.open_deletions(conn, state)
+    if as_json:
+        click.echo(json.dumps({"counts": counts, "open": [r._asdict() for r in rows]}, default=str))
+        return
+    if not counts:
+        click.echo("No deletion is unfinished.")
+        return
+    click.echo(", ".join(f"{n} {explaining.STATES[name]}" for name, n in counts.items()))
+    if not rows:
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("recording", "vendor", "controller", "state", "trouble", "since"):
+        table.add_column(heading, no_wrap=True)
+    for r in rows:
+        table.add_row(str(r.recording), r.vendor, r.controller, r.state, r.trouble or "", f"{r.since:%Y-%m-%d}")
+    # Wide enough for an id, a terminal's width or not: it is there to be copied.
+    Console(width=max(Console().width, 120)).print(table)
+    for code in sorted({r.trouble for r in rows if r.trouble}):
+        click.secho(code, bold=True)
+        click.echo(f"    {trouble(code).means}\n    {trouble(code).mend}")
+
+
+@group.command()
+@click.argument("recording", type=click.UUID)
+@click.option("--as", "account", help="Your Airflow account.")
+def retry(recording: UUID, account: str | None) -> None:
+    """Sends one on that waits for a person: what stood in its way is mended. For the data team, too."""
+    from callkeeper.commands.signin import sign_in
+    from callkeeper.jobs import deleting
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, ("data_team", *DECIDERS))
+    with app.connect() as conn:
+        deleting.retry(conn, recording, app.actor(conn, account=who))
+    click.echo("The next night goes on with it.")
+
+
+@group.command()
+@click.argument("recording", type=click.UUID)
+@click.option(
+    "--reason", type=click.Choice(SETTLED), required=True, help="How you know that the vendor's copy is gone."
+)
+@click.option("--as", "account", help="Your Airflow account.")
+def settle(recording: UUID, reason: str, account: str | None) -> None:
+    """Ends an open line by a person's word that the vendor's copy is gone. For the privacy officer and her deputies."""
+    from callkeeper.commands.signin import sign_in
+    from callkeeper.jobs import approving
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, DECIDERS)
+    with app.connect() as conn:
+        approving.settle(conn, recording, reason, who, app.actor(conn, account=who))
+    click.echo("Settled: the vendor's reference is gone here too, and your word stands in the journal.")

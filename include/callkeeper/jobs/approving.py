@@ -1,0 +1,185 @@
+"""What waits for a person's yes, and the yes: a decision's row with the hash of what was seen (architecture, rules 13, 14).
+
+Nothing is deleted here: the next night asks for the row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+from callkeeper import db, decisions, deletions
+from callkeeper.deletions import Night
+from callkeeper.errors import CallkeeperError, NotAllowed
+from callkeeper.jobs import deleting
+from callkeeper.trail.append import ANY, append
+from callkeeper.trail.events import Actor, DeletionPlanned, Event
+
+
+class ScopeChanged(CallkeeperError):
+    """What a person would say yes to is no longer what she saw."""
+
+    def __init__(self) -> None:
+        super().__init__("What waits has changed since you looked: nothing was approved.", mend="Look again.")
+
+
+class Subject(StrEnum):
+    """What a yes can be said to."""
+
+    go_live = "go_live"
+    """Nights delete from now on; until then they rehearse."""
+    surplus = "surplus"
+    """What became due without a forecast having foreseen it."""
+    orphans = "orphans"
+    """Objects in the store that no row explains."""
+    unlawful = "unlawful"
+    """Recordings of a line that, by the register now in force, was not designated."""
+
+
+_WAITS = {Subject.surplus: "surplus", Subject.orphans: "approval"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """So many of one controller, and what they have in common: a day, a line, an outcome of a night."""
+
+    controller: str
+    what: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """What a yes would be said to: ``n`` recordings, in figures; ``scope`` is the hash of exactly these.
+
+    For going live, ``n`` is what was due in the last rehearsal, and the figures are its.
+    """
+
+    subject: Subject
+    controller: str | None
+    n: int
+    figures: tuple[Figure, ...]
+    scope: bytes
+    recordings: tuple[UUID, ...] = field(default=(), repr=False)
+
+
+def proposals(conn: db.Connection) -> list[Proposal]:
+    """Everything that waits for a person's yes, and can be given it."""
+    found: list[Proposal] = []
+    for subject in Subject:
+        with contextlib.suppress(NotAllowed):
+            found.append(propose(conn, subject))
+    return [p for p in found if p.n or p.subject is Subject.go_live]
+
+
+def propose(conn: db.Connection, subject: Subject, controller: str | None = None) -> Proposal:
+    """What a yes would be said to now; ``controller`` narrows it to one. Raises NotAllowed if it cannot be said."""
+    if subject is Subject.go_live:
+        return _going_live(conn)
+    q = db.queries()
+    if subject is Subject.unlawful:
+        rows = list(q.unlawful_finds(conn, controller=controller))
+        figures = Counter((r.controller, f"{r.line}, {r.day:%Y-%m}") for r in rows)
+    else:
+        rows = list(q.waiting_for_yes(conn, waits=_WAITS[subject], controller=controller))
+        figures = Counter((r.controller, f"since {r.since}") for r in rows)
+    recordings = tuple(r.recording for r in rows)
+    return Proposal(
+        subject=subject,
+        controller=controller,
+        n=len(rows),
+        figures=tuple(Figure(controller=c, what=what, n=n) for (c, what), n in sorted(figures.items())),
+        scope=decisions.scope_of(recordings),
+        recordings=recordings,
+    )
+
+
+def approve(conn: db.Connection, seen: Proposal, account: str, actor: Actor) -> int:
+    """Says yes to what was seen, exactly; commits, and returns the decision's number.
+
+    Raises ScopeChanged if it is not the same any more, NotAllowed if nothing waits for it.
+    """
+    if seen.subject is not Subject.go_live and not seen.n:
+        raise NotAllowed("Nothing waits for this yes.")
+    if propose(conn, seen.subject, seen.controller).scope != seen.scope:
+        raise ScopeChanged
+    decision = decisions.record(conn, seen.subject, "approve", account, seen.scope, actor)
+    done = _carry_out(conn, seen, decision, actor)
+    if done != len(seen.recordings):
+        # Somebody else was quicker, between the look and the change.
+        conn.rollback()
+        raise ScopeChanged
+    conn.commit()
+    return decision
+
+
+def _carry_out(conn: db.Connection, seen: Proposal, decision: int, actor: Actor) -> int:
+    """How many rows the yes has reached."""
+    q = db.queries()
+    if seen.subject is Subject.go_live:
+        return 0
+    if seen.subject is not Subject.unlawful:
+        allowed: int = q.allow_waiting(
+            conn, decision=decision, recordings=list(seen.recordings), waits=_WAITS[seen.subject]
+        )
+        return allowed
+    rows = list(q.plan_unlawful(conn, decision=decision, recordings=list(seen.recordings)))
+    append(conn, actor, (), alike=_planned(rows))
+    return len(rows)
+
+
+def _planned(rows: Iterable[db.Row]) -> dict[Event, list[UUID]]:
+    alike: dict[Event, list[UUID]] = {}
+    for row in rows:
+        event = DeletionPlanned(
+            recording=ANY,
+            controller=row.controller,
+            vendor=row.vendor,
+            trigger="unlawful_confirmed",
+            reason="line_undesignated",
+            state_before=row.state_before,
+        )
+        alike.setdefault(event, []).append(row.recording)
+    return alike
+
+
+def settle(conn: db.Connection, recording: UUID, reason: str, account: str, actor: Actor) -> None:
+    """A person's word, with how she knows (a code), that the vendor's copy is gone; commits. Raises NotFound."""
+    decisions.record(conn, "vendor_copy", reason, account, decisions.scope_of([recording]), actor)
+    deleting.settle_at_vendor(conn, recording, actor)
+
+
+def _going_live(conn: db.Connection) -> Proposal:
+    if live := decisions.find(conn, Subject.go_live, "approve"):
+        raise NotAllowed(f"Nights have been live since {live.decided_at:%Y-%m-%d}, by {live.account}'s yes.")
+    last = _last_rehearsal(conn)
+    if last is None:
+        raise NotAllowed("No rehearsal has ended yet.", mend="Let the DAG delete_expired run for a night.")
+    night, balanced = last
+    balance = deletions.read_balance(conn, night)
+    if not balanced:
+        raise NotAllowed("The last rehearsal did not balance.", mend="See the runbook of delete_expired.")
+    figures = tuple(
+        Figure(controller=controller, what=f"{outcome} {reason}".strip(), n=n)
+        for (controller, outcome, reason), n in sorted(balance.counts.items())
+    )
+    return Proposal(
+        subject=Subject.go_live,
+        controller=None,
+        n=balance.total("due"),
+        figures=figures,
+        scope=decisions.scope_of([night.run_key, *(f"{f.controller} {f.what} {f.n}" for f in figures)]),
+    )
+
+
+def _last_rehearsal(conn: db.Connection) -> tuple[Night, bool] | None:
+    row = db.queries().last_rehearsal(conn)
+    if row is None:
+        return None
+    facts = row._asdict()
+    balanced = bool(facts.pop("balanced"))
+    return Night(**facts), balanced
