@@ -27,6 +27,7 @@ from callkeeper.jobs.pages import TEMPLATES, day_in_words, render
 from callkeeper.media import Store
 from callkeeper.retention import OVERDUE_AFTER, RESTRICTIONS, BlockerKind
 from callkeeper.trail.events import Actor
+from callkeeper.troubles import trouble
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,36 +38,26 @@ PLACES = ("store.versions", "store.unfinished_uploads")
 KINDS = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 # What everybody may read: of a hold never more than that there is a legal ground (requirements, section 2).
-WORDS: Mapping[tuple[str, str], str] = {
-    ("blocked", "legal_ground"): "legal ground",
-    ("blocked", "open_request"): "open request for access",
-    ("blocked", "restriction"): "restriction, asked or in force",
-    ("blocked", "quarantine"): "in quarantine, undecided",
-    ("blocked", "ended"): "not blocked any more: decided again in the next night",
-    ("waiting", "rehearsal"): "rehearsal: nothing goes before the privacy officer's yes",
-    ("waiting", "surplus"): "more than the forecast had foreseen: a person's yes",
-    ("waiting", "approval"): "a person's yes",
-    ("waiting", "slice"): "more than one night deletes: the next night's turn",
-    ("open_at_vendor", "vendor_not_asked"): "not asked yet",
-    ("open_at_vendor", "vendor_pending"): "accepted, not gone yet: looked at each night",
-    ("open_at_vendor", "vendor_refused"): "refused: asked again after a week",
-    ("open_at_vendor", "vendor_unsupported"): "this vendor cannot delete: by a person's word only",
-    ("open_at_vendor", "vendor_unavailable"): "the vendor did not answer: asked again in the next night",
-    ("open_at_vendor", "vendor_credentials"): "the vendor refused our credentials",
-    ("failed", "store_unavailable"): "the store did not answer",
-    ("failed", "store_denied"): "the store refused: the destroyer's rights are missing",
-    ("failed", "held_in_store"): "a legal hold still stands on it in the store",
-    ("failed", "version_left"): "a version was left after the deletion",
-    ("failed", "upload_left"): "an unfinished upload was left",
-    ("failed", "key_missing"): "a key to read the vendor's reference is missing",
-    ("failed", "interrupted"): "interrupted: the next night goes on with it",
-    ("failed", "not_armed"): "the night did not come to it",
+BLOCKED = {
+    "legal_ground": "legal ground",
+    "open_request": "open request for access",
+    "restriction": "restriction, asked or in force",
+    "quarantine": "in quarantine, undecided",
+    "ended": "not blocked any more: decided again in the next night",
+}
+WAITING = {
+    "rehearsal": "rehearsal: nothing goes before the privacy officer's yes",
+    "surplus": "more than the forecast had foreseen: a person's yes",
+    "approval": "a person's yes",
+    "slice": "more than one night deletes: the next night's turn",
 }
 
 
 def in_words(outcome: str, reason: str) -> str:
     """A reason as people read it; what blocks and is not known is a legal ground, like every hold."""
-    return WORDS.get((outcome, reason)) or ("legal ground" if outcome == "blocked" else reason.replace("_", " "))
+    if outcome == "blocked":
+        return BLOCKED.get(reason, "legal ground")
+    return WAITING.get(reason) or trouble(reason).means.rstrip(".")
 
 
 # --- the records ------------------------------------------------------------------------------------------------------
