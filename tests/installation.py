@@ -14,14 +14,17 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from callkeeper import blockers, controllers, db, wiring
+from callkeeper import blockers, controllers, db, decisions, deletions, wiring
 from callkeeper.blockers import Blocker
 from callkeeper.clock import HELSINKI
+from callkeeper.deletions import Night, NightBalance
 from callkeeper.deliveries import RunBalance
-from callkeeper.media import ObjectVersion, Store
+from callkeeper.jobs import deleting
+from callkeeper.media import ObjectVersion
 from callkeeper.settings import Settings
 from callkeeper.trail.events import Actor
 from run_import import run_import
+from run_night import run_night
 
 NOW = datetime(2026, 11, 25, 2, 15, tzinfo=HELSINKI)
 """What callkeeper_now() says when a test begins: the night's run."""
@@ -112,13 +115,14 @@ def at(hour: int, minute: int = 0, day: date = DAY) -> datetime:
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=HELSINKI)
 
 
-_stores: dict[tuple[str, str], Store] = {}
+_stores: dict[tuple[str, str], dict[str, Any]] = {}
 
 
-def _store(settings: Settings) -> Store:
+def _clients(settings: Settings) -> dict[str, Any]:
     which = settings.store_endpoint, settings.store_secret_key.get_secret_value()
     if which not in _stores:
-        _stores[which] = wiring.build(settings).store
+        app = wiring.build(settings)
+        _stores[which] = {"store": app.store, "destroyer": app.destroyer, "holder": app.holder}
     return _stores[which]
 
 
@@ -160,8 +164,8 @@ class Installation:
 
     def _build(self) -> wiring.App:
         app = wiring.build(self.settings)
-        # A client of the store costs more than an import: the tests share one.
-        vars(app)["store"] = _store(self.settings)
+        # A client of the store costs more than an import: the tests share them.
+        vars(app).update(_clients(self.settings))
         return app
 
     def configure(self, *edits: tuple[str, str], more: str = "", apply: bool = True) -> wiring.App:
@@ -179,6 +183,22 @@ class Installation:
 
     def pseudonym(self, e164: str) -> bytes:
         return self.app.keyring.pseudonym(e164)
+
+    def decide(self, subject: str) -> int:
+        """A person's yes."""
+        with self.connect() as conn:
+            decision = decisions.record(conn, subject, "approve", "officer", b"seen", ACTOR)
+            conn.commit()
+        return decision
+
+    def go_live(self) -> None:
+        """The officer's yes: from now on nights delete."""
+        self.decide("go_live")
+
+    def forecast(self) -> None:
+        """What a night keeps for the nights after it."""
+        with self.connect() as conn:
+            deleting.forecast(conn)
 
     def suppress(self, kind: str, mark: bytes, review_on: date | None = None) -> None:
         """What the deletion of a recording, or an objection, leaves behind."""
@@ -204,6 +224,19 @@ class Installation:
     def run(self, key: str = "night", day: date = DAY, vendor: str = "linna", **more: Any) -> RunBalance:
         """One import, from preflight to balance."""
         return run_import(self.app, key, day, vendor, **more)
+
+    def sweep(self, key: str = "sweep", **instead: Any) -> NightBalance:
+        """One night of deletions, from its opening to its balance; ``destroyer`` and ``vendors`` may be others."""
+        return run_night(self.app, key, **instead)
+
+    def armed(self, conn: db.Connection, key: str) -> Night:
+        """A night up to where everything is armed and nothing sent."""
+        rules = self.app.deleting_rules()
+        night = deleting.open_night(conn, key, ACTOR)
+        deleting.plan(conn, night, rules, ACTOR)
+        night = deletions.find_night(conn, key)
+        deleting.arm(conn, night, rules, ACTOR)
+        return night
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

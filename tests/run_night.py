@@ -6,14 +6,19 @@ As a program: ``python tests/run_night.py RUN_KEY``, settings from the environme
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from callkeeper import deletions, settings, wiring
 from callkeeper.deletions import NightBalance
 from callkeeper.jobs import deleting, holding
+from callkeeper.media import Destroyer
+from callkeeper.vendors import Vendor
 
 
-def run_night(app: wiring.App, run_key: str) -> NightBalance:
-    """All steps of delete_expired, in their order, on one connection."""
+def run_night(
+    app: wiring.App, run_key: str, *, destroyer: Destroyer | None = None, vendors: Mapping[str, Vendor] | None = None
+) -> NightBalance:
+    """All steps of delete_expired, in their order, on one connection; with another destroyer or other vendors, if given."""
     rules = app.deleting_rules()
     with app.connect() as conn:
         actor = app.actor(conn, dag="delete_expired", run=run_key, task="all", attempt=1)
@@ -23,9 +28,16 @@ def run_night(app: wiring.App, run_key: str) -> NightBalance:
         night = deletions.find_night(conn, run_key)
         deleting.arm(conn, night, rules, actor)
         for lane in range(1, app.settings.deletion_lanes + 1):
-            deleting.send(conn, night, app.destroyer, lane=lane, rules=rules, actor=actor)
+            deleting.send(conn, night, destroyer or app.destroyer, lane=lane, rules=rules, actor=actor)
         for vendor in deletions.vendors_to_ask(conn):
-            deleting.ask_vendor(conn, night, app.vendor(vendor), keyring=app.keyring, rules=rules, actor=actor)
+            deleting.ask_vendor(
+                conn,
+                night,
+                (vendors or {}).get(vendor) or app.vendor(vendor),
+                keyring=app.keyring,
+                rules=rules,
+                actor=actor,
+            )
         balance = deleting.balance(conn, night, actor)
         deleting.forecast(conn)
         return balance

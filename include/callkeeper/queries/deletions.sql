@@ -224,7 +224,7 @@ from unnest(:recordings::uuid[], :answers::text[], :confirmed::boolean[]) as p (
 where d.recording = p.recording and d.state = 'store_gone'
 returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer, d.vendor_confirmed;
 
--- name: count_night
+-- name: count_night!
 -- What became of a night's deletions, per controller.
 insert into night_count (night, controller, outcome, reason, n)
 select :night, coalesce(controller, '-'), outcome, reason, count(*)
