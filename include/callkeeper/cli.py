@@ -22,6 +22,8 @@ COMMANDS = {
     "doctor": ("callkeeper.commands.doctor:doctor", "Say what is wrong with this installation, and how to mend it."),
     "down": ("callkeeper.commands.stack:down", "Stop what `up` started."),
     "explain": ("callkeeper.commands.explain:explain", "One recording: its clock, what blocks it, what comes next."),
+    "hold": ("callkeeper.commands.hold:group", "Keep recordings beyond their term, for a case; end it by two people."),
+    "holds": ("callkeeper.commands.hold:register", "The register of holds."),
     "keys": ("callkeeper.commands.keys:group", "List, rotate and escrow the keys."),
     "quarantine": (
         "callkeeper.commands.quarantine:group",
