@@ -115,15 +115,17 @@ def fetch(vendor: str, lane: int) -> dict[str, int]:
     outlets=[CATALOGUE],
 )
 def keep(vendor: str) -> dict[str, int]:
-    """Puts what is fetched into the catalogue, under the blockers' lock, and closes the finished days."""
+    """Puts what is fetched into the catalogue, under the blockers' lock, and closes the finished days; what a hold covers
+    is put under a legal hold in the store."""
     from callkeeper import connections
-    from callkeeper.jobs import importing
+    from callkeeper.jobs import holding, importing
 
     context = get_current_context()
     context["vendor_name"] = vendor
-    with connections.importing(vendor, context) as (_, conn, job):
+    with connections.importing(vendor, context) as (app, conn, job):
         done = importing.keep(conn, job)
         counts = dict(done) | {"days_closed": len(importing.finish_days(conn, job))}
+        holding.settle(conn, app.holder, job.actor)
     context["outlet_events"][CATALOGUE].extra = {"vendor": vendor, **counts}
     return counts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from callkeeper import db, settings, wiring
 from callkeeper.clock import helsinki_day
 from callkeeper.deliveries import Outcome
-from callkeeper.errors import CallkeeperError, NotBalanced
+from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced
 from callkeeper.jobs.importing import Import
 from callkeeper.notify import Message
 from callkeeper.trail.events import Actor
@@ -197,3 +198,34 @@ def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any])
             mend=f"The mail and this log say which. {link}",
         )
     return {str(outcome): result.total(outcome) for outcome in Outcome}
+
+
+def legal_hold(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> dict[str, int]:
+    """The run's action on its case, in the name of whoever triggered it; what came of it on the run's note."""
+    from callkeeper.controllers import duties
+    from callkeeper.jobs import holding
+
+    params, account = context["params"], context["dag_run"].triggering_user_name
+    if not account:
+        raise NotAllowed("Nobody's account has triggered this run.", mend="Trigger it by hand, signed in.")
+    done = holding.act(
+        conn,
+        params["case"],
+        params["action"],
+        account=account,
+        duties=duties(conn, opened.config, account),
+        actor=replace(actor(opened, conn, context), account=account),
+        holder=opened.holder,
+        review_on=_day(params["review_on"]),
+        ends_on=_day(params["ends_on"]),
+    )
+    log.info("%s", done.text)
+    note_run(opened, context["ti"].dag_id, context["run_id"], done.text)
+    return done.counts()
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise NotAllowed("A date is none of the calendar's.") from None
