@@ -292,6 +292,39 @@ class Decided(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TombstonesWritten(Event):
+    """What is about to be deleted was told to the store, for the day on which an older database is restored."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "tombstones.written"
+    night: int
+    tombstones: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestoreChecked(Event):
+    """A restored database was told what must not rise: marks that it lacked, deletions planned again, audio lost."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "restore.checked"
+    tombstones: int
+    marks: int
+    planned: int
+    lost: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconciled(Event):
+    """Catalogue, store and vendors were compared; ``counts`` are the findings, and the balance of all that was ever imported."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "reconciliation.ended"
+    reconciliation: int
+    counts: Mapping[str, int]
+    balanced: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DayListed(Event):
     """A vendor's day was listed and staged."""
 
