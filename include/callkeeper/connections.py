@@ -14,10 +14,11 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from callkeeper import db, settings, wiring
+from callkeeper import db, deletions, settings, wiring
 from callkeeper.clock import helsinki_day
+from callkeeper.deletions import Night
 from callkeeper.deliveries import Outcome
-from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced
+from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced, StoreUnavailable
 from callkeeper.jobs.importing import Import
 from callkeeper.notify import Message
 from callkeeper.trail.events import Actor
@@ -96,6 +97,15 @@ def importing(vendor: str, context: Mapping[str, Any]) -> Iterator[tuple[wiring.
         )
 
 
+@contextlib.contextmanager
+def night(context: Mapping[str, Any]) -> Iterator[tuple[wiring.App, db.Connection, Night, Actor]]:
+    """A step of delete_expired: app, connection, the run's night and who acts."""
+    with step() as opened, opened.connect() as conn:
+        found = deletions.find_night(conn, context["run_id"])
+        conn.rollback()
+        yield opened, conn, found, actor(opened, conn, context)
+
+
 def runbook(opened: wiring.App, dag_id: str) -> str:
     """Where a DAG's runbook can be read."""
     base = opened.settings.docs_url
@@ -144,6 +154,13 @@ def note_run(opened: wiring.App, dag_id: str, run_id: str, note: str) -> None:
         log.warning("the run's note could not be set: %s", type(wrong).__name__)
 
 
+def failed_tasks(context: Mapping[str, Any]) -> list[str]:
+    """The run's tasks that failed, or could not begin."""
+    ti, run_id = context["ti"], context["run_id"]
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
+    return sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
+
+
 def preflight(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> list[str]:
     """The vendors that the run may import from; the run's day is its parameter, its interval's, or yesterday."""
     from callkeeper.jobs.preflight import preflight as ask
@@ -175,8 +192,7 @@ def balance(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any])
 
     ti, run_id = context["ti"], context["run_id"]
     result = balancing.balance(conn, run_id, actor(opened, conn, context))
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
-    failures = sorted(name for name, state in states.items() if state in ("failed", "upstream_failed"))
+    failures = failed_tasks(context)
     found = controllers.preflight_all(opened.config, helsinki_day(db.now(conn)))
     stopped = [f for f in found if f.severity is controllers.Severity.stops_import]
     windows = {v.id: v.retention_days for v in opened.config.vendors}
@@ -229,3 +245,59 @@ def _day(text: str | None) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise NotAllowed("A date is none of the calendar's.") from None
+
+
+def open_night(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Night:
+    """The run's night, opened; what an earlier run left in its middle is balanced first."""
+    from callkeeper.jobs import deleting, reporting
+
+    who = actor(opened, conn, context)
+    begun = deleting.open_night(conn, context["run_id"], who)
+    for day in reporting.close_earlier(conn, begun, who):
+        log.warning("the night of %s was cut off; it is balanced now", day)
+    return begun
+
+
+def settle_holds(opened: wiring.App, conn: db.Connection, who: Actor) -> dict[str, int]:
+    """The store's legal holds in line with the register. Raises StoreUnavailable where the store leaves some undone."""
+    from callkeeper.jobs import holding
+
+    done = holding.settle(conn, opened.holder, who)
+    if done["unreachable"]:
+        raise StoreUnavailable(
+            f"{done['unreachable']} legal holds are not in line with the register: the store did not answer, or refused.",
+            mend="What is held stays: the register is asked before each deletion. `callkeeper doctor` says what is wrong.",
+        )
+    return dict(done)
+
+
+def end_night(
+    opened: wiring.App, conn: db.Connection, ended: Night, who: Actor, context: Mapping[str, Any]
+) -> dict[str, int]:
+    """The night's balance, forecast and report, its note and its mails; raises where something needs somebody."""
+    from callkeeper.jobs import deleting, holding, reporting, telling
+
+    s, ti = opened.settings, context["ti"]
+    deleting.forecast(conn)
+    deleting.balance(conn, ended, who)
+    holds = holding.alarms(conn)
+    report = reporting.tell(
+        conn,
+        ended,
+        hold_alarms=sum(alarm.level == "privacy" for alarm in holds),
+        keep_years=opened.config.terms.deletion_evidence_years,
+    )
+    unwritten = reporting.write_what_waits(conn, opened.store, ended.day)
+    found = telling.alarms(report, failures=failed_tasks(context), unwritten=unwritten, now=db.now(conn))
+    conn.rollback()
+    link = runbook(opened, ti.dag_id)
+    log.info("%s", telling.message(report, found, link=link).text)
+    note_run(opened, ti.dag_id, context["run_id"], telling.note(report, found))
+    if s.smtp_host:
+        telling.mail(
+            conn, opened.notifier, report, found, holds, link=link, privacy=s.mail_privacy, escalation=s.mail_escalation
+        )
+    red = [alarm for alarm in found if alarm.red]
+    if red:
+        raise NotBalanced(f"{len(red)} things need somebody.", mend=f"The mail and this log say what. {link}")
+    return {term: report.total(term) for term in ("due", "withdrawn", *deletions.TERMS)}

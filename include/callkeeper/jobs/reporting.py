@@ -296,6 +296,17 @@ def write(conn: db.Connection, store: Store) -> int:
     return len(waiting)
 
 
+def write_what_waits(conn: db.Connection, store: Store, today: date) -> str:
+    """Every report that is not in the store yet, and last month's PDF; returns why not, in words, where the store fails."""
+    try:
+        write(conn, store)
+        write_month(conn, store, today)
+    except CallkeeperError as wrong:
+        conn.rollback()
+        return str(wrong)
+    return ""
+
+
 def _put(store: Store, key: str, content: bytes, content_type: str) -> dict[str, str]:
     digest = hashlib.sha256(content)
     stored = store.put(

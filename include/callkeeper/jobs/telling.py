@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from callkeeper import db
 from callkeeper.clock import helsinki_day
 from callkeeper.deletions import TERMS
+from callkeeper.jobs.holding import Alarm as HoldAlarm
 from callkeeper.jobs.pages import day_in_words, render, time_in_words
 from callkeeper.jobs.reporting import Report, horizons, in_words
-from callkeeper.notify import Message
+from callkeeper.notify import Message, Notifier
 from callkeeper.troubles import trouble
 
 ESCALATION_AFTER = timedelta(days=3)
@@ -137,14 +138,32 @@ def note(report: Report, found: Sequence[Alarm]) -> str:
     return "\n".join(lines)
 
 
-def was_mailed(conn: db.Connection, night: int) -> bool:
-    """Whether the night's mail has gone out: a task that is run again does not send it twice."""
-    mailed: bool = db.queries().night_was_mailed(conn, night=night)
+def mail(
+    conn: db.Connection,
+    notifier: Notifier,
+    report: Report,
+    found: Sequence[Alarm],
+    holds: Sequence[HoldAlarm],
+    *,
+    link: str,
+    privacy: str,
+    escalation: str,
+) -> int:
+    """Sends the night's mails, once, but a red night's again each time it is balanced; commits, and returns how many.
+
+    ``privacy`` and ``escalation`` are addresses; whom nobody is named for, the data team is told. Raises MailUnavailable.
+    """
+    mailed = db.queries().night_was_mailed(conn, night=report.night)
     conn.rollback()
-    return mailed
-
-
-def mark_mailed(conn: db.Connection, night: int) -> None:
-    """The mail has gone out; commits."""
-    db.queries().night_mailed(conn, night=night)
+    if mailed and not any(alarm.red for alarm in found):
+        return 0
+    notifier.send(message(report, found, link=link))
+    asked = [a.text for a in found if a.deciders] + [a.text for a in holds if a.level == "privacy"]
+    late = [a.text for a in found if a.late] + [a.text for a in holds if a.level == "escalation"]
+    if asked:
+        notifier.send(to_deciders(report, asked), to=privacy)
+    if late:
+        notifier.send(to_deciders(report, late, late=True), to=escalation)
+    db.queries().night_mailed(conn, night=report.night)
     conn.commit()
+    return 1 + bool(asked) + bool(late)
