@@ -29,8 +29,9 @@ COMMANDS = {
         "callkeeper.commands.quarantine:group",
         "What failed a check: why, what mends it, and a person's decision.",
     ),
+    "reports": ("callkeeper.commands.reports:group", "What each night's deletions came to: to read, and as files."),
     "stack": ("callkeeper.commands.stack:stack", "What of the embedded stack is running."),
-    "status": ("callkeeper.commands.status:status", "The last imports' balance, unfinished days, quarantine."),
+    "status": ("callkeeper.commands.status:status", "The last nights' balances, unfinished days, quarantine."),
     "up": ("callkeeper.commands.stack:up", "Start Postgres, the store and Airflow on this machine."),
     "watchdog": ("callkeeper.commands.watchdog:watchdog", "Exit non-zero, in words, when last night did not happen."),
 }

@@ -117,7 +117,10 @@ class Settings(BaseSettings):
         1000, ge=1, le=1000, description="Recordings that a lane claims, and one call to the store deletes."
     )
     deletion_chunk_rows: int = Field(
-        5000, ge=1, le=50_000, description="Recordings planned or armed per transaction: so long a hold may have to wait."
+        5000,
+        ge=1,
+        le=50_000,
+        description="Recordings planned or armed per transaction: so long a hold may have to wait.",
     )
     deletion_slice_rows: int = Field(
         50_000, ge=1, description="Recordings that one night deletes at most: a backlog goes in slices."
@@ -126,7 +129,9 @@ class Settings(BaseSettings):
         15, ge=1, description="A claim of a worker that says nothing for so long may be taken over."
     )
     reconcile_sample: int = Field(200, ge=0, description="Recordings whose audio is read and hashed again each day.")
-    watchdog_hours: int = Field(30, ge=1, description="Hours without a balanced import after which the watchdog barks.")
+    watchdog_hours: int = Field(
+        30, ge=1, description="Hours without a balanced import, or night of deletions, after which the watchdog barks."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""``callkeeper status``: the last imports' balance, unfinished days, quarantine."""
+"""``callkeeper status``: the last imports' and deletions' balance, unfinished days, quarantine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from callkeeper.jobs.balancing import table
 @click.option("--runs", default=1, show_default=True, help="How many of the last runs.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(runs: int, as_json: bool) -> None:
-    """The last imports' balance, unfinished days, quarantine."""
+    """The last imports' and deletions' balance, unfinished days, quarantine."""
     from callkeeper import db, deliveries
+    from callkeeper.jobs import reporting
     from callkeeper.jobs.balancing import Waiting
 
     app = wiring.build(settings.load())
@@ -25,6 +26,7 @@ def status(runs: int, as_json: bool) -> None:
         results = [deliveries.read_balance(conn, r.run, r.run_key, r.day) for r in reversed(rows)]
         days = deliveries.unfinished(conn)
         waiting = [Waiting(**row._asdict()) for row in db.queries().quarantine_summary(conn)]
+        nights = list(db.queries().nights_told(conn, limit=runs))
     if as_json:
         ended = {r.run_key: r for r in rows}
         body = {
@@ -43,16 +45,27 @@ def status(runs: int, as_json: bool) -> None:
                 {"vendor": w.vendor, "controller": w.controller, "reason": w.reason, "n": w.n, "overdue": w.overdue}
                 for w in waiting
             ],
+            "nights": [
+                {
+                    "run": n.run_key,
+                    "day": n.day,
+                    "mode": n.mode,
+                    "ended": n.ended_at,
+                    "balanced": n.balanced,
+                    "controllers": n.summary["controllers"] if n.summary else [],
+                }
+                for n in nights
+            ],
         }
         click.echo(json.dumps(body, default=str, indent=1))
         return
     from rich.console import Console
 
     console = Console()
-    if not results:
+    if results:
+        console.print(table(results))
+    else:
         console.print("Nothing has been imported yet.")
-        return
-    console.print(table(results))
     if waiting:
         sums = Counter[str]()
         for w in waiting:
@@ -62,3 +75,13 @@ def status(runs: int, as_json: bool) -> None:
         console.print("in quarantine: " + ", ".join(f"{n} {reason}" for reason, n in sums.most_common()) + late)
     for span in deliveries.spans(days):
         console.print(f"unfinished: [red]{span}[/]" if span.trouble else f"unfinished: {span}")
+    told = [reporting.read(n.summary) for n in reversed(nights) if n.summary]
+    if told:
+        console.print(reporting.table(told))
+    for n in nights:
+        if n.ended_at is None:
+            console.print(
+                f"deletion: [red]the night of {n.day} began at {n.started_at:%Y-%m-%d %H:%M} UTC and has not ended[/]"
+            )
+    if not nights:
+        console.print("No night of deletions yet: is the DAG delete_expired paused?")
