@@ -18,6 +18,7 @@ it plans, counts and reports; nothing is armed, nothing is sent, no vendor is as
 | `open_night` | the database did not answer | see that it runs; clear the run |
 | `settle_holds` | the store's legal holds are not in line with the register. Nothing held is deleted: the register is asked, under its lock, before each deletion. What was released may stay undeleted | `callkeeper doctor`; the next night tries again |
 | `plan`, `arm` | the database failed, or the night took too long; nothing further was deleted | clear the task, and those after it |
+| `tombstones` | the store did not answer: nothing was deleted without its tombstone | clear the task, or leave it: the next night goes on |
 | `send_1`, `send_2` | the store failed in the middle, or refuses the destroyer | `callkeeper doctor`; clear the task, or leave it: the next night proves or repeats what was sent |
 | `vendors`, `ask_vendor` | the database or a key failed, or a vendor's configuration is gone; an unanswering vendor is no red task but a line in the mail | mend it; the next night asks again |
 | `balance` | one of the above, or something needs somebody: see the table below | the mail names it |
@@ -100,6 +101,16 @@ def arm() -> dict[str, int]:
         return dict(deleting.arm(conn, night, app.deleting_rules(), actor))
 
 
+@task(execution_timeout=timedelta(hours=1))
+def tombstones() -> dict[str, int]:
+    """Writes what is about to go into the store, outside the database: a backup that is restored brings nothing back."""
+    from callkeeper import connections
+    from callkeeper.jobs import tombstones
+
+    with connections.night(get_current_context()) as (app, conn, night, actor):
+        return {"tombstones": tombstones.export(conn, app.store, night.night, actor)}
+
+
 @task(execution_timeout=timedelta(hours=4))
 def send(lane: int) -> dict[str, int]:
     """Deletes what is armed in the store, by exact version, and proves it: one of a few lanes, each claiming batches."""
@@ -180,7 +191,7 @@ def delete_expired() -> None:
     lanes = [send.override(task_id=f"send_{lane}")(lane) for lane in range(1, SETTINGS.deletion_lanes + 1)]
     asked = vendors()
     opened >> planned
-    chain(opened, settle_holds(), planned, arm(), lanes, asked)
+    chain(opened, settle_holds(), planned, arm(), tombstones(), lanes, asked)
     ask_vendor.expand(vendor=asked) >> balance()
 
 
