@@ -168,6 +168,20 @@ create index deletion_claim on deletion ((coalesce(object_key, '')), recording) 
 create index deletion_night on deletion (night);
 create index deletion_open on deletion (vendor, recording) where state = 'store_gone';
 
+-- A recording leaves by the journal only, whoever has the right to delete a row.
+create function leaves_by_the_journal() returns trigger language plpgsql as $$
+begin
+    if exists (
+        select from gone g left join callkeeper.deletion d on d.recording = g.recording
+        where d.state is null or d.state not in ('sending', 'store_gone')
+    ) then
+        raise exception 'a recording leaves by the journal only' using errcode = 'insufficient_privilege';
+    end if;
+    return null;
+end $$;
+create trigger leaves_by_the_journal after delete on recording
+    referencing old table as gone for each statement execute function leaves_by_the_journal();
+
 -- What a deletion is about: of a recording in the catalogue, its row's facts; else what the journal itself knows.
 create view leaving as
 select d.recording, d.state, d.trigger, d.waits, d.decision, d.night, d.due_at, d.lane, d.lease_until, d.fence, d.trouble,
@@ -295,17 +309,22 @@ create table reconciliation (
     started_at timestamptz not null default callkeeper_now(),
     ended_at timestamptz,
     balanced boolean,
-    findings jsonb
+    findings jsonb,
+    read_to uuid,
+    mailed_at timestamptz
 );
+comment on table reconciliation is 'One run of reconcile; findings are counts by part and code. read_to: the last recording whose audio was read again.';
 
 create table stray (
     object_key text not null,
     version_id text not null,
+    recording uuid,
+    why text not null check (why in ('stray', 'risen')),
     first_seen timestamptz not null default callkeeper_now(),
     last_seen timestamptz not null default callkeeper_now(),
     primary key (object_key, version_id)
 );
-comment on table stray is 'An object version that no row explains: planned to go on second sight, by a person''s yes.';
+comment on table stray is 'An object version that no row explains: planned to go on second sight, by a person''s yes. recording: the UUID in its key.';
 grant select, insert, update on reconciliation, stray to callkeeper_app;
 grant delete on stray to callkeeper_app;
 grant select on reconciliation to callkeeper_auditor;
