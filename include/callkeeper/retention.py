@@ -119,7 +119,7 @@ class Situation:
     """Everything about one recording that decides. Expired is the trigger ``retention_expired``.
 
     ``explained``: a row in staging, quarantine, catalogue or journal says what it is; only an orphan has none, and then
-    ``approved`` (a person's yes) stands for the look at the blockers that is not possible.
+    ``approved`` (a person's yes) stands for the look at blockers that know it by anything but its id.
     """
 
     triggers: frozenset[Trigger] = frozenset()
@@ -154,7 +154,7 @@ def may_go(s: Situation) -> bool:
     if s.gone:
         return False
     if not s.explained:
-        return s.approved and not s.blockers - {K.unknown}
+        return s.approved and not s.blockers
     return any(not blocks(trigger, s.blockers) for trigger in s.triggers)
 
 
@@ -203,7 +203,7 @@ def _rows(s: Situation) -> Iterator[Outcome]:
         yield _row(StaffUse.officer, SubjectCopy.officer, Schedule.officer if expired else Schedule.no, Erasure.officer)
     if K.quarantine in s.blockers and not s.triggers & _THROUGH_QUARANTINE:
         yield _row(StaffUse.nobody, SubjectCopy.officer, Schedule.undecided, Erasure.officer)
-    if K.unknown in s.blockers and s.explained:
+    if K.unknown in s.blockers:
         yield _row(StaffUse.nobody, SubjectCopy.officer, Schedule.no, Erasure.officer)
     if not s.explained and not goes:
         yield _row(StaffUse.nobody, SubjectCopy.officer, Schedule.undecided, Erasure.officer)
