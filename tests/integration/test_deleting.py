@@ -6,6 +6,7 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg import errors
 
 from callkeeper import blockers, db, deletions
 from callkeeper.errors import StoreRefused, StoreUnavailable, VendorUnavailable
@@ -124,6 +125,24 @@ def test_the_tombstone_stands_before_anything_is_sent(kept, monkeypatch):
         kept.sweep("night", destroyer=witness)
 
     assert (witness.marks, witness.sending) == (3, 3)
+
+
+def test_a_recording_leaves_by_the_journal_only_whoever_deletes_its_row(office):
+    deliver(office.linna, DAY, [Call(id="a", start=at(8))])
+    office.run()
+    recording = office.value("select recording from recording")
+    with office.connect() as conn, pytest.raises(errors.InsufficientPrivilege, match="by the journal only"):
+        conn.execute("delete from recording")
+
+    for state in ("planned", "armed", "blocked"):
+        office.sql.execute(
+            "insert into deletion (recording, vendor, trigger, state) values (%s, 'linna', 'retention_expired', %s) "
+            "on conflict (recording) do update set state = excluded.state",
+            (recording, state),
+        )
+        with office.connect() as conn, pytest.raises(errors.InsufficientPrivilege, match="by the journal only"):
+            conn.execute("delete from recording")
+    assert office.value("select count(*) from recording") == 1
 
 
 # --- exact versions and proof -----------------------------------------------------------------------------------------

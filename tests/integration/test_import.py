@@ -343,7 +343,7 @@ def test_a_call_past_its_term_is_refused_planned_to_go_and_left_at_the_vendor(of
     assert counts(balance) == {"found": 1, "refused": 1}
     assert reasons(balance) == {"refused:retention_expired": 1}
     planned = office.row("select * from deletion")
-    assert (planned.trigger, planned.state, planned.object_key, planned.started_at) == (
+    assert (planned.trigger, planned.state, planned.version_id, planned.started_at) == (
         "retention_expired",
         "planned",
         None,
@@ -894,5 +894,5 @@ def test_a_real_exchanges_broken_files_each_have_their_place(office):
         "refused:unanswered": 1,
     }
     unanswered = office.row("select * from deletion")
-    assert (unanswered.trigger, unanswered.object_key) == ("retention_expired", None)
+    assert (unanswered.trigger, unanswered.version_id) == ("retention_expired", None)
     assert unanswered.due_at == retention_eligible_at(unanswered.started_at)
