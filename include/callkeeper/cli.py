@@ -30,6 +30,10 @@ COMMANDS = {
         "What failed a check: why, what mends it, and a person's decision.",
     ),
     "reports": ("callkeeper.commands.reports:group", "What each night's deletions came to: to read, and as files."),
+    "restore-check": (
+        "callkeeper.commands.restore_check:restore_check",
+        "After an older database was restored: what must not rise.",
+    ),
     "stack": ("callkeeper.commands.stack:stack", "What of the embedded stack is running."),
     "status": ("callkeeper.commands.status:status", "The last nights' balances, unfinished days, quarantine."),
     "up": ("callkeeper.commands.stack:up", "Start Postgres, the store and Airflow on this machine."),

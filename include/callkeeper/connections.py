@@ -301,3 +301,21 @@ def end_night(
     if red:
         raise NotBalanced(f"{len(red)} things need somebody.", mend=f"The mail and this log say what. {link}")
     return {term: report.total(term) for term in ("due", "withdrawn", *deletions.TERMS)}
+
+
+def end_reconciliation(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> dict[str, int]:
+    """The reconciliation's balance, its note and, with findings, its mail; raises where something needs somebody."""
+    from callkeeper.jobs import reconciling
+
+    ti, run_id = context["ti"], context["run_id"]
+    result = reconciling.balance(conn, run_id, actor(opened, conn, context))
+    link = runbook(opened, ti.dag_id)
+    mail = reconciling.message(result, link=link)
+    log.info("%s", mail.text)
+    note_run(opened, ti.dag_id, run_id, reconciling.note(result))
+    if opened.settings.smtp_host and result.findings and not result.mailed:
+        opened.notifier.send(mail)
+        reconciling.mark_mailed(conn, result.reconciliation)
+    if not result.balanced:
+        raise NotBalanced(f"{len(result.findings)} findings.", mend=f"The mail and this log say what. {link}")
+    return dict(result.counts)

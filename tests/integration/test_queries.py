@@ -21,8 +21,10 @@ FOUND = {
     for path in sorted(db.QUERIES.glob("*.sql"))
     for name, _, comment in HEADER.findall(path.read_text())
 }
-# Not PREPAREd, since they are no plain statements: carried out below.
-DONE = {"make_arrival", "analyze_arrival", "copy_arrival"}
+# Not PREPAREd, since they are no plain statements: what makes a temporary table is carried out before each of the others, in
+# the order of the files.
+MADE = [name for name in FOUND if name.startswith("make_") and name != "make_forecast"]
+DONE = {*MADE, *(name for name in FOUND if name.startswith(("analyze_", "copy_")))}
 
 
 def test_the_files_and_the_program_know_the_same_queries():
@@ -43,19 +45,25 @@ def test_a_query_is_prepared_and_planned_by_the_tasks_role(app_conn, name):
         return f"${parameters.setdefault(match[1], len(parameters) + 1)}"
 
     statement = re.sub(r"%\((\w+)\)s", numbered, getattr(db.queries(), name).sql).replace("%%", "%").rstrip(";\n ")
-    app_conn.execute(db.queries().make_arrival.sql)
+    for made in MADE:
+        app_conn.execute(getattr(db.queries(), made).sql)
 
     app_conn.execute(f"prepare asked as {statement}")
     # The plan is made without values, and the rights of the role are asked for it.
     app_conn.execute(f"explain (generic_plan) {statement}")
 
 
-def test_the_queries_around_the_listing_are_carried_out(app_conn):
+@pytest.mark.parametrize("table", ["arrival", "listing", "at_vendor"])
+def test_the_queries_around_a_listing_are_carried_out(app_conn, table):
     q = db.queries()
-    q.make_arrival(app_conn)
-    with app_conn.cursor() as cursor, cursor.copy(q.copy_arrival.sql):
+    getattr(q, f"make_{table}")(app_conn)
+    with app_conn.cursor() as cursor, cursor.copy(getattr(q, f"copy_{table}").sql):
         pass
-    q.analyze_arrival(app_conn)
+    getattr(q, f"analyze_{table}")(app_conn)
+
+
+def test_the_arrivals_of_a_listing_go_with_its_transaction(app_conn):
+    db.queries().make_arrival(app_conn)
     app_conn.rollback()
     assert not app_conn.execute("select to_regclass('pg_temp.arrival')").fetchone()[0]
 

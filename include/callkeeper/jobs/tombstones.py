@@ -54,6 +54,11 @@ class RestoreResult:
     live: bool
     planned: int = 0
 
+    @property
+    def undone(self) -> bool:
+        """Whether something could rise, or has."""
+        return bool(self.marks or self.recordings + self.quarantined > self.under_way)
+
 
 def export(conn: db.Connection, store: Store, night: int, actor: Actor) -> int:
     """Writes a tombstone of everything that is armed or sent, and commits its event; returns how many there are.
@@ -70,9 +75,7 @@ def export(conn: db.Connection, store: Store, night: int, actor: Actor) -> int:
         body = "".join(_line(row) for row in rows).encode()
         digest = hashlib.sha256(body).digest()
         key = f"{PREFIX}{day}/{night}-{digest.hex()[:32]}.jsonl"
-        stored = store.put(
-            key, io.BytesIO(body), sha256=digest, size_bytes=len(body), content_type="application/jsonl"
-        )
+        stored = store.put(key, io.BytesIO(body), sha256=digest, size_bytes=len(body), content_type="application/jsonl")
         after, total = rows[-1].recording, total + len(rows)
         created += len(rows) if stored.created else 0
     if created:
@@ -112,7 +115,7 @@ def restore_check(conn: db.Connection, store: Store, actor: Actor, *, apply: boo
         )
         conn.commit()
         read += len(facts)
-    started = reconciling.list_store(conn, store)
+    started, _ = reconciling.list_store(conn, store)
     q.make_risen(conn)
     count, missing = q.count_risen(conn), q.count_missing_and_risen(conn, started_at=started)
     planned: list[db.Row] = []

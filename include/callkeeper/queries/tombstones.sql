@@ -88,3 +88,13 @@ with out as (
     returning recording, vendor, controller, trigger
 )
 select p.recording, p.vendor, p.controller, p.trigger, x.place from planned p join risen x on x.recording = p.recording;
+
+-- name: count_missing_and_risen^
+-- What has no audio in the store: of what has risen, and of the rest.
+select count(*) filter (where x.recording is not null) as without_audio, count(*) filter (where x.recording is null) as lost from (
+    select recording, object_key, version_id from recording where imported_at < :started_at
+    union all select recording, object_key, version_id from quarantine where version_id is not null and since < :started_at
+) c
+left join listing l on l.object_key = c.object_key and l.version_id = c.version_id and not l.is_delete_marker
+left join risen x on x.recording = c.recording
+where l.object_key is null and not exists (select from deletion d where d.recording = c.recording and d.sending_at is not null);
