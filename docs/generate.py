@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: settings.md, events.md, reasons.md and the runbooks. A test compares."""
+"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md and the runbooks. A test compares."""
 
 from __future__ import annotations
 
@@ -90,11 +90,27 @@ def reasons_page() -> str:
     return MADE + "\n".join(lines) + "\n"
 
 
+def troubles_page() -> str:
+    from callkeeper.troubles import TROUBLES
+
+    lines = [
+        "# What can stand in a deletion's way",
+        "",
+        "`callkeeper deletions list` shows what is in trouble, open at a vendor, or waits for a person.",
+        "",
+        "| trouble | what it means | what to do |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{code}` | {t.means} | {t.mend} |" for code, t in TROUBLES.items()]
+    return MADE + "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     made = {
         DOCS / "settings.md": settings_page(),
         DOCS / "events.md": events_page(),
         DOCS / "reasons.md": reasons_page(),
+        DOCS / "troubles.md": troubles_page(),
     }
     for dag in sorted((PROJECT / "dags").glob("*.py")):
         made[DOCS / "runbooks" / f"{dag.stem}.md"] = MADE + (ast.get_docstring(ast.parse(dag.read_text())) or "") + "\n"

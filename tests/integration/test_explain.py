@@ -335,7 +335,7 @@ FACTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(facts=FACTS)
 def test_the_sweeps_sql_and_the_decision_agree(conn_of_examples, facts):
     conn = conn_of_examples
