@@ -205,6 +205,28 @@ def test_a_call_of_which_the_time_is_not_known_may_lie_in_a_holds_days(office):
     assert (balance.total("blocked"), balance.total("done")) == (1, 0)
 
 
+def test_a_call_in_quarantine_stays_whatever_is_decided_about_the_person_and_goes_when_it_is_rejected(office):
+    office.go_live()
+    deliver(office.linna, DAY, [Call(id="odd", start=at(8), direction="internal")])
+    office.run("import")
+    plan = "insert into deletion (recording, vendor, identity, trigger) select recording, vendor, identity, %s from quarantine"
+    office.sql.execute(plan, ("erasure_approved",))
+
+    assert office.sweep("night").total("blocked") == 1
+    office.sql.execute("update deletion set trigger = 'quarantine_rejected'")
+    assert office.sweep("next night").total("blocked") == 0
+
+
+def test_a_term_that_is_corrected_after_arming_is_not_over(kept):
+    night = armed(kept)
+    kept.sql.execute("update recording set started_at = started_at + interval '3 months'")
+
+    send(kept, night)
+
+    assert states(kept) == ["withdrawn", "withdrawn"]
+    assert len(kept.versions()) == 2
+
+
 # --- the proof, and what follows it -----------------------------------------------------------------------------------
 
 
@@ -217,6 +239,16 @@ def test_what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked(kept):
     assert kept.value("select count(*) from recording") == 2
     assert kept.events("deletion.vendor_asked", "deletion.store_gone") == []
     assert all((kept.linna / DAY.isoformat() / f"{name}.wav").exists() for name in "ab")
+
+
+def test_what_only_lies_between_the_keys_of_a_batch_stays(kept, seaweed):
+    first = kept.value("select min(object_key) from recording")
+    between = {"Bucket": kept.settings.store_bucket, "Key": f"{first}-other"}
+    version = seaweed.client().put_object(Body=b"audio", **between)["VersionId"]
+
+    assert kept.sweep("night").total("done") == 2
+
+    assert kept.app.store.head(between["Key"]).version_id == version
 
 
 def test_a_worker_whose_claim_was_taken_over_records_nothing(kept):

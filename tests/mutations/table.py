@@ -1,0 +1,493 @@
+"""Every guard that matters: how it is taken away, and the tests that must go red."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """``edits``: (file under include/callkeeper, a text that stands in it once, the text in its place)."""
+
+    guard: str
+    change: str
+    edits: tuple[tuple[str, str, str], ...]
+    tests: tuple[str, ...]
+    """Node ids under tests/."""
+
+    @property
+    def names(self) -> str:
+        return ", ".join(test.rpartition("::")[2].removeprefix("test_") for test in self.tests)
+
+
+DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migrations/versions/0002_let_go.py"
+LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
+
+
+def sweep(name: str) -> tuple[str, ...]:
+    return (f"integration/test_deleting.py::test_{name}",)
+
+
+def guard(name: str) -> tuple[str, ...]:
+    return (f"integration/test_guards.py::test_{name}",)
+
+
+def holding(name: str) -> tuple[str, ...]:
+    return (f"integration/test_holding.py::test_{name}",)
+
+
+MUTATIONS = (
+    # --- blockers, and their lock (architecture, rule 3) ---
+    Mutation(
+        guard="blockers are asked again at sending",
+        change="no recheck",
+        edits=(
+            (
+                DELETIONS,
+                "        when exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)) then 'blocked'\n        else 'sending'",
+                "        else 'sending'",
+            ),
+        ),
+        tests=sweep("a_hold_between_arming_and_sending_wins"),
+    ),
+    Mutation(
+        guard="blockers are asked at arming",
+        change="only a quarantine blocks",
+        edits=(
+            (
+                DELETIONS,
+                "when exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at))\n            or (",
+                "when (",
+            ),
+        ),
+        tests=guard("what_a_hold_covers_is_not_even_armed"),
+    ),
+    Mutation(
+        guard="the term is asked again at sending",
+        change="no recheck",
+        edits=(
+            (
+                DELETIONS,
+                "        when l.trigger = 'retention_expired' and l.state = 'armed' and l.eligible_at > (select callkeeper_now()) then 'withdrawn'\n",
+                "",
+            ),
+        ),
+        tests=guard("a_term_that_is_corrected_after_arming_is_not_over"),
+    ),
+    Mutation(
+        guard="a quarantine blocks",
+        change="not asked",
+        edits=((DELETIONS, "exists (select from quarantine q where q.recording = l.recording)", "false"),),
+        tests=guard("a_call_in_quarantine_stays_whatever_is_decided_about_the_person_and_goes_when_it_is_rejected"),
+    ),
+    Mutation(
+        guard="an unknown time may lie in a hold's days",
+        change="covers() says no",
+        edits=(
+            (
+                SCHEMA,
+                "((b).from_at is null or started_at is null or started_at >= (b).from_at)",
+                "((b).from_at is null or started_at >= (b).from_at)",
+            ),
+        ),
+        tests=guard("a_call_of_which_the_time_is_not_known_may_lie_in_a_holds_days"),
+    ),
+    Mutation(
+        guard="arming takes the lock",
+        change="no lock",
+        edits=(
+            (
+                DELETING,
+                "        db.lock_blockers(conn, exclusive=False)\n        rows = list(q.arm_verdicts(",
+                "        rows = list(q.arm_verdicts(",
+            ),
+        ),
+        tests=guard("arming_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="sending takes the lock",
+        change="no lock",
+        edits=(
+            (
+                DELETING,
+                "    db.lock_blockers(conn, exclusive=False)\n    claimed = {",
+                "    claimed = {",
+            ),
+        ),
+        tests=guard("sending_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="what was not let go is judged under the lock",
+        change="no lock",
+        edits=(
+            (
+                DELETING,
+                "    db.lock_blockers(conn, exclusive=False)\n    covered = list(",
+                "    covered = list(",
+            ),
+        ),
+        tests=guard("what_was_sent_and_not_let_go_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="an import keeps under the lock",
+        change="no lock",
+        edits=(
+            (
+                "jobs/importing.py",
+                "    db.lock_blockers(conn, exclusive=False)\n    rows = list(q.fetched(",
+                "    rows = list(q.fetched(",
+            ),
+        ),
+        tests=guard("an_import_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="an import refuses under the lock",
+        change="no lock",
+        edits=(
+            (
+                "jobs/importing.py",
+                "        db.lock_blockers(conn, exclusive=False)\n        rows = list(\n            q.verdicts(",
+                "        rows = list(\n            q.verdicts(",
+            ),
+        ),
+        tests=guard("a_refusal_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="a blocker is placed under the lock",
+        change="no lock",
+        edits=(
+            (
+                "blockers.py",
+                "    db.lock_blockers(conn, exclusive=True)\n    add(",
+                "    add(",
+            ),
+        ),
+        tests=guard("placing_a_hold_waits_for_whoever_has_looked_and_not_yet_committed[blocker]"),
+    ),
+    Mutation(
+        guard="a case is placed under the lock",
+        change="the lock is taken shared",
+        edits=(
+            (
+                "jobs/holding.py",
+                "    db.lock_blockers(conn, exclusive=True)\n    hold = _find(conn, case_ref)",
+                "    db.lock_blockers(conn, exclusive=False)\n    hold = _find(conn, case_ref)",
+            ),
+        ),
+        tests=guard("placing_a_hold_waits_for_whoever_has_looked_and_not_yet_committed[case]"),
+    ),
+    Mutation(
+        guard="arming: the lock, and then the look",
+        change="lock and look in one statement",
+        edits=(
+            (
+                DELETING,
+                "        db.lock_blockers(conn, exclusive=False)\n        rows = list(q.arm_verdicts(",
+                "        rows = list(q.arm_verdicts(",
+            ),
+            (
+                DELETIONS,
+                "from leaving l\nwhere l.state in ('planned', 'blocked')",
+                f"from leaving l, {LOCK}\nwhere l.state in ('planned', 'blocked')",
+            ),
+        ),
+        tests=guard("arming_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="sending: the lock, and then the look",
+        change="lock and look in one statement",
+        edits=(
+            (
+                DELETING,
+                "    db.lock_blockers(conn, exclusive=False)\n    claimed = {",
+                "    claimed = {",
+            ),
+            (
+                DELETIONS,
+                "from leaving l where l.recording = any (:recordings)\norder by l.object_key",
+                f"from leaving l, {LOCK} where l.recording = any (:recordings)\norder by l.object_key",
+            ),
+        ),
+        tests=guard("sending_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="keeping: the lock, and then the look",
+        change="lock and look in one statement",
+        edits=(
+            (
+                "jobs/importing.py",
+                "    db.lock_blockers(conn, exclusive=False)\n    rows = list(q.fetched(",
+                "    rows = list(q.fetched(",
+            ),
+            (
+                "queries/staging.sql",
+                "from staging s\nwhere s.vendor = :vendor and s.run = :run and s.state = 'fetched'\norder by s.recording limit :limit;",
+                f"from staging s, {LOCK}\nwhere s.vendor = :vendor and s.run = :run and s.state = 'fetched'\norder by s.recording limit :limit;",
+            ),
+        ),
+        tests=guard("an_import_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    Mutation(
+        guard="each statement sees what was committed before it",
+        change="REPEATABLE READ: the look is as old as the lock",
+        edits=(("db.py", "psycopg.IsolationLevel.READ_COMMITTED", "psycopg.IsolationLevel.REPEATABLE_READ"),),
+        tests=guard("arming_waits_for_a_hold_that_is_being_placed_and_sees_it"),
+    ),
+    # --- the proof (rule 5) ---
+    Mutation(
+        guard="absence is proven by a full listing",
+        change="by what HEAD would say: a marker hides the rest",
+        edits=(
+            (
+                DELETING,
+                "    return found\n\n\ndef _abort_uploads",
+                "    hidden = {v.key for v in found if v.is_delete_marker}\n    return [v for v in found if v.key not in hidden]\n\n\ndef _abort_uploads",
+            ),
+        ),
+        tests=sweep("a_head_that_finds_nothing_is_no_proof"),
+    ),
+    Mutation(
+        guard="a delete marker is not nothing",
+        change="markers ignored in the proof",
+        edits=(
+            (
+                DELETING,
+                "first=keys[0], last=keys[-1]) if v.key in wanted]",
+                "first=keys[0], last=keys[-1]) if v.key in wanted and not v.is_delete_marker]",
+            ),
+        ),
+        tests=sweep("every_version_and_delete_marker_goes_known_or_not"),
+    ),
+    Mutation(
+        guard="a store's yes is no proof",
+        change="its answer is believed",
+        edits=((DELETING, "    left = _left(destroyer, batch)\n    extra", "    left = []\n    extra"),),
+        tests=guard("what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked"),
+    ),
+    Mutation(
+        guard="only the batch's own keys are touched",
+        change="all that the listing's range has",
+        edits=((DELETING, "first=keys[0], last=keys[-1]) if v.key in wanted]", "first=keys[0], last=keys[-1])]"),),
+        tests=guard("what_only_lies_between_the_keys_of_a_batch_stays"),
+    ),
+    Mutation(
+        guard="unfinished uploads go too",
+        change="not looked for",
+        edits=((DELETING, "    uploads = _abort_uploads(destroyer, batch, untouchable)", "    uploads = set()"),),
+        tests=sweep("an_unfinished_upload_of_a_recording_goes_too"),
+    ),
+    Mutation(
+        guard="each key's error of a DeleteObjects is read",
+        change="HTTP 200 is a yes to all",
+        edits=(("media/s3.py", 'for error in reply.get("Errors", ()):', "for error in ():"),),
+        tests=(
+            "integration/test_destroyer.py::test_what_is_held_is_refused_with_its_name_and_the_others_go[seaweedfs]",
+        ),
+    ),
+    Mutation(
+        guard="a refusal is told as one",
+        change="the errors are dropped",
+        edits=(
+            (
+                DELETING,
+                "    refused = destroyer.delete(known) if known else {}\n",
+                "    refused = {}\n    if known:\n        destroyer.delete(known)\n",
+            ),
+        ),
+        tests=sweep("a_store_that_denies_each_version_says_so_and_is_tried_again"),
+    ),
+    Mutation(
+        guard="the row goes after the proof",
+        change="scrub first",
+        edits=(
+            (
+                DELETING,
+                "    refused = destroyer.delete(known) if known else {}\n",
+                "    _record_gone(conn, batch, {}, actor)\n    refused = destroyer.delete(known) if known else {}\n",
+            ),
+        ),
+        tests=guard("what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked"),
+    ),
+    Mutation(
+        guard="what a hold has overtaken is only looked for",
+        change="its version is deleted",
+        edits=((DELETING, 'if r.version_id and r.verdict != "blocked"', "if r.version_id"),),
+        tests=sweep("what_was_sent_before_a_hold_and_not_known_to_be_gone_is_only_looked_for"),
+    ),
+    Mutation(
+        guard="what a hold has overtaken is only looked for",
+        change="its other versions are deleted",
+        edits=(
+            (
+                DELETING,
+                'untouchable = {r.object_key for r in batch if r.verdict == "blocked"}',
+                "untouchable = set()",
+            ),
+        ),
+        tests=sweep("what_was_sent_before_a_hold_and_not_known_to_be_gone_is_only_looked_for"),
+    ),
+    # --- leases and fences ---
+    Mutation(
+        guard="a claim that was taken over records nothing",
+        change="no fence",
+        edits=(
+            (
+                DELETIONS,
+                "join deletion d on d.recording = p.recording and d.fence = p.fence and d.state = 'sending'\n    order by",
+                "join deletion d on d.recording = p.recording and d.state = 'sending'\n    order by",
+            ),
+        ),
+        tests=guard("a_worker_whose_claim_was_taken_over_records_nothing"),
+    ),
+    Mutation(
+        guard="a worker that slept sends nothing",
+        change="its lease is not looked at",
+        edits=((DELETING, "if time.monotonic() - began > rules.lease_minutes * 60:", "if False:"),),
+        tests=guard("a_worker_that_slept_before_it_sent_sends_nothing"),
+    ),
+    # --- suppression, clock, safety stop, go-live ---
+    Mutation(
+        guard="its tombstone stands before anything goes",
+        change="no suppression",
+        edits=((DELETING, "        q.suppress(conn, recordings=armed)\n", ""),),
+        tests=(
+            *sweep("a_deleted_recording_does_not_come_back"),
+            *sweep("the_tombstone_stands_before_anything_is_sent"),
+        ),
+    ),
+    Mutation(
+        guard="the database's clock decides",
+        change="Python's clock",
+        edits=(
+            (
+                DELETIONS,
+                "where r.eligible_at <= (select callkeeper_now()) and (r.eligible_at",
+                "where r.eligible_at <= :now::timestamptz and (r.eligible_at",
+            ),
+            (
+                DELETING,
+                "conn, after_at=at, after=recording, limit=rules.chunk_rows, foreseen_only",
+                "conn, now=datetime.now(UTC), after_at=at, after=recording, limit=rules.chunk_rows, foreseen_only",
+            ),
+        ),
+        tests=sweep("nothing_goes_before_the_day_after_the_anniversary"),
+    ),  # fmt: skip
+    Mutation(
+        guard="a surplus waits for a yes",
+        change="everything was foreseen",
+        edits=((DELETIONS, "then 'surplus' end\n", "then null::text end\n"),),
+        tests=sweep("a_surplus_over_the_forecast_waits_for_a_persons_yes"),
+    ),
+    Mutation(
+        guard="a night deletes a slice",
+        change="no limit",
+        edits=((DELETING, "        if len(ready) > left:", "        if False:"),),
+        tests=sweep("a_backlog_goes_in_slices_the_oldest_first"),
+    ),
+    Mutation(
+        guard="a rehearsal arms nothing",
+        change="it arms",
+        edits=((DELETING, 'if r.verdict == "armed"] if night.live else []', 'if r.verdict == "armed"]'),),
+        tests=sweep("until_the_officers_yes_a_night_is_a_rehearsal"),
+    ),
+    Mutation(
+        guard="a rehearsal sends nothing",
+        change="it sends",
+        edits=(
+            (
+                DELETING,
+                '    if not night.live:\n        log.info("a rehearsal: nothing is sent")\n        return done\n',
+                "",
+            ),
+        ),
+        tests=guard("nothing_is_sent_and_no_vendor_asked_in_a_rehearsal_whatever_the_journal_says"),
+    ),
+    Mutation(
+        guard="a rehearsal asks no vendor",
+        change="it asks",
+        edits=((DELETING, "    if not night.live:\n        return done\n", ""),),
+        tests=guard("nothing_is_sent_and_no_vendor_asked_in_a_rehearsal_whatever_the_journal_says"),
+    ),
+    # --- the vendor ---
+    Mutation(
+        guard="a vendor is asked after the proof",
+        change="as soon as it is sent",
+        edits=(
+            (
+                DELETIONS,
+                "from deletion where state = 'store_gone' order by 1",
+                "from deletion where state in ('sending', 'store_gone') order by 1",
+            ),
+            (
+                DELETIONS,
+                "where state = 'store_gone' and vendor = :vendor",
+                "where state in ('sending', 'store_gone') and vendor = :vendor",
+            ),
+        ),
+        tests=guard("what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked"),
+    ),
+    Mutation(
+        guard="done takes the vendor's final answer",
+        change="any answer ends it",
+        edits=((DELETING, "        return not self.trouble\n", "        return True\n"),),
+        tests=sweep("what_a_vendor_does_not_delete_is_an_open_line_without_a_person_in_it[instead0-vendor_refused]"),
+    ),
+    Mutation(
+        guard="a vendor's yes is looked at",
+        change="it is believed",
+        edits=((DELETING, "        if gone is False:\n", "        if False:\n"),),
+        tests=sweep("what_a_vendor_does_not_delete_is_an_open_line_without_a_person_in_it[instead4-vendor_pending]"),
+    ),
+    # --- the trail, the balance ---
+    Mutation(
+        guard="the trail is append-only",
+        change="no trigger on its rows",
+        edits=(
+            (
+                "migrations/versions/0001_first_light.py",
+                "perform guard_trail(part::regclass, true);",
+                "perform guard_trail(part::regclass, false);",
+            ),
+        ),
+        tests=(
+            "integration/test_database_rights.py::test_a_superuser_without_ordinary_triggers_still_cannot_change_the_trail",
+        ),
+    ),
+    Mutation(
+        guard="a state and its event change together",
+        change="the event in a transaction of its own",
+        edits=(("trail/append.py", "    at = db.now(conn)\n", "    conn.commit()\n    at = db.now(conn)\n"),),
+        tests=guard("what_cannot_be_written_into_the_trail_does_not_happen"),
+    ),
+    Mutation(
+        guard="a night's counts add up",
+        change="not checked",
+        edits=(
+            (
+                "deletions.py",
+                "return all(self.difference(controller) == 0 for controller in self.controllers)",
+                "return True",
+            ),
+        ),
+        tests=guard("a_night_that_loses_a_row_does_not_balance"),
+    ),
+    # --- two people (rule 13) ---
+    Mutation(
+        guard="a second person ratifies",
+        change="the same one may",
+        edits=(
+            ("jobs/holding.py", "    if hold.placed_by == account:\n", "    if False:\n"),
+            (SCHEMA, "ratified_by text check (ratified_by <> placed_by)", "ratified_by text"),
+        ),
+        tests=holding("who_placed_a_hold_cannot_ratify_it_and_another_account_can"),
+    ),
+    Mutation(
+        guard="a second person releases",
+        change="the same one may",
+        edits=(
+            ("jobs/holding.py", "if asked is None or asked.asked_by == account:", "if asked is None:"),
+            (SCHEMA, "confirmed_by text check (confirmed_by <> asked_by)", "confirmed_by text"),
+        ),
+        tests=holding("a_release_takes_effect_with_the_second_account_only"),
+    ),
+)
