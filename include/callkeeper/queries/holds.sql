@@ -4,8 +4,8 @@ select pg_advisory_xact_lock(hashtextextended('callkeeper.hold', 0));
 
 -- name: next_case$
 -- The year's next case number.
-select format('H-%s-%s', y.year, lpad((coalesce(max(right(h.case_ref, 4)::integer), 0) + 1)::text, 4, '0'))
-from (select to_char(helsinki_day(callkeeper_now()), 'YYYY') as year) y left join hold h on h.case_ref like 'H-' || y.year || '-%'
+select 'H-' || y.year || '-' || lpad((coalesce(max(right(h.case_ref, 4)::integer), 0) + 1)::text, 4, '0')
+from (select to_char(helsinki_day(callkeeper_now()), 'YYYY') as year) y left join hold h on starts_with(h.case_ref, 'H-' || y.year || '-')
 group by y.year;
 
 -- name: draft_hold!

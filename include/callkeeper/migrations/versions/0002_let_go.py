@@ -201,6 +201,10 @@ grant select on leaving to callkeeper_app;
 """
 
 HOLDS = """
+-- A check that comes out null passes: the cardinality of no array is null, and a blocker that names nothing would cover everything.
+alter table blocker drop constraint never_a_wildcard, add constraint never_a_wildcard check (
+    coalesce(cardinality(recordings), 0) > 0 or coalesce(cardinality(pseudonyms), 0) > 0
+    or ((line is not null or controller is not null) and from_at is not null));
 alter table blocker add column covered_at timestamptz;
 comment on column blocker.covered_at is 'When what it covered at its placing had been noted in blocker_cover; null: not yet.';
 -- As in quarantine: a call may leave it while a legal hold is being placed or lifted.
@@ -268,7 +272,7 @@ create table hold_predicate (
     drafted_at timestamptz not null default callkeeper_now(),
     placed_at timestamptz,
     constraint draft_never_a_wildcard check (
-        cardinality(recordings) > 0 or cardinality(pseudonyms) > 0
+        coalesce(cardinality(recordings), 0) > 0 or coalesce(cardinality(pseudonyms), 0) > 0
         or ((line is not null or controller is not null) and from_at is not null))
 );
 comment on table hold_predicate is 'What a case names: drafted, then placed as the blocker of the same id.';
