@@ -62,8 +62,8 @@ TROUBLES: Mapping[str, Trouble] = {
     ),
     "key_missing": Trouble(
         means="Gone here; the vendor's reference cannot be opened: the key that it is sealed to is not on this machine.",
-        mend="Restore the keys from their escrow, then `callkeeper deletions retry`. If they are lost, have the vendor "
-        "delete by day and line.",
+        mend="Restore the keys from their escrow, then `callkeeper deletions retry`. If they are lost, the vendor's copy ends "
+        "with the vendor's own term: then `callkeeper deletions retry`, and `callkeeper deletions settle` before the next night.",
     ),
 }
 """By code. A test holds them against the codes that the destroyer writes."""
