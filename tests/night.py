@@ -81,7 +81,7 @@ def _facts(row: Any, names: dict[bytes, str], *without: str) -> dict[str, Any]:
     """A row without what differs from run to run: UUIDs, sealed values, when it happened."""
     drop = {
         "recording", "object_key", "version_id", "sealed_ref", "sealed_number", "run", "missed_in", "lane", "lease_until",
-        "delivery", "delivered_at", "imported_at", "since", "decide_by", "planned_at", "due_at", "corrects", "counts_from",
+        "delivery", "delivered_at", "imported_at", "term_since", "since", "decide_by", "planned_at", "due_at", "corrects", "counts_from",
         *without,
     }  # fmt: skip
     facts = {name: value for name, value in row._asdict().items() if name not in drop}

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-import callkeeper
+from faults.killing import killed_at, steps
 from installation import DAY
 from night import end_state, prepare, tally
 
-ROOT = Path(callkeeper.__file__).parent
-PROGRAM = Path(__file__).resolve().parents[1] / "run_import.py"
-
-_REACHED = [
-    found
-    for path in sorted(ROOT.rglob("*.py"))
-    if path.name != "crashpoints.py"
-    for found in re.findall(r"\breach\(([^)]*)\)", path.read_text())
-]
-STEPS = [step.strip("\"'") for step in _REACHED]
-
-
-def killed_at(office, step: str, key: str) -> subprocess.CompletedProcess[str]:
-    """The import as a process of its own, its settings from the environment, to die at the step."""
-    own = {
-        f"CALLKEEPER_{name.upper()}": str(value.get_secret_value() if isinstance(value, SecretStr) else value)
-        for name, value in office.app.settings
-        if value is not None
-    }
-    return subprocess.run(
-        [sys.executable, str(PROGRAM), key, DAY.isoformat(), "linna"],
-        env={**os.environ, **own, "PYTHONPATH": str(ROOT.parent), "CALLKEEPER_CRASH_AT": step},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+PROGRAM = "run_import.py"
+STEPS = steps("stage", "check", "fetch", "keep")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +31,7 @@ def expected(office, undisturbed):
 
 
 def test_the_steps_are_named_once_and_in_the_code():
-    assert len(STEPS) >= 14
-    assert [step for step, n in Counter(STEPS).items() if n > 1] == []
-    assert all(re.fullmatch(r'"[a-z]+\.[a-z_]+"', found) for found in _REACHED)
+    assert len(STEPS) == len(set(STEPS)) == 14
 
 
 def test_the_night_has_every_outcome_in_it(office, undisturbed):
@@ -82,8 +49,8 @@ def test_killed_and_run_again_it_leaves_the_same(office, undisturbed, step):
     whole = expected(office, undisturbed)
     prepare(office)
 
-    killed = killed_at(office, step, "night")
-    assert killed.returncode == -signal.SIGKILL, f"{step} was not reached: {killed.stderr}"
+    ended, said = killed_at(office, step, PROGRAM, "night", DAY.isoformat(), "linna")
+    assert ended == -signal.SIGKILL, f"{step} was not reached: {said}"
     assert office.value("select ended_at from import_run where run_key = 'night'") is None
     balance = office.run("night")
 
@@ -96,7 +63,7 @@ def test_what_a_killed_night_left_the_next_night_finishes(office, undisturbed, s
     whole = expected(office, undisturbed)
     prepare(office)
 
-    assert killed_at(office, step, "night").returncode == -signal.SIGKILL
+    assert killed_at(office, step, PROGRAM, "night", DAY.isoformat(), "linna")[0] == -signal.SIGKILL
     balance = office.run("next night")
 
     assert balance.balanced
