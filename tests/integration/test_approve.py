@@ -351,6 +351,11 @@ def test_the_number_that_was_seen_must_be_the_number_that_waits(run, kept):
     assert run("orphans", "--as", "officer", "--yes", 1).exit_code == 0
 
 
+def test_nothing_is_asked_where_nothing_waits_and_going_live_is_never_one_companys(run):
+    assert run("surplus").output == "surplus: 0 waiting\nNothing waits for a person's yes.\n"
+    assert run("go-live", "--controller", "phm").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("subject", "account", "may"),
     [

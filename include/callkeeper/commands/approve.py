@@ -32,14 +32,17 @@ def approve(subject: str | None, controller: str | None, account: str | None, ye
     from callkeeper.commands.signin import sign_in
     from callkeeper.jobs import approving
 
+    if controller and NAMES.get(subject or "") in (None, Subject.go_live):
+        raise click.UsageError("--controller narrows surplus, orphans or unlawful.")
     app = wiring.build(settings.load())
     with app.connect() as conn:
         waiting = [approving.propose(conn, NAMES[subject], controller)] if subject else approving.proposals(conn)
     for proposal in waiting:
         _show(proposal)
+    if not any(p.n or p.subject is Subject.go_live for p in waiting):
+        click.echo("Nothing waits for a person's yes.")
+        return
     if subject is None:
-        if not waiting:
-            click.echo("Nothing waits for a person's yes.")
         return
     (seen,) = waiting
     if yes is None:
