@@ -1,7 +1,7 @@
 # The one front door. `make` lists what there is; every target may be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-faults lint bench lock
+.PHONY: help setup demo up down status test test-faults mutations lint bench lock
 # One recipe, one shell: a failing line ends it.
 .ONESHELL:
 .SHELLFLAGS := -euc
@@ -69,14 +69,20 @@ test: setup ## unit, integration, DAG and acceptance tests
 test-faults: setup ## crash, race and replay tests
 	@$(BIN)/python -m pytest tests/faults
 
+mutations: setup ## take each guard away in a copy: a test must go red (ONLY=word: those with the word in them)
+	@$(BIN)/python tests/mutations/run.py $(ONLY)
+
 lint: setup ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure import against the bare database and the bare copy
-	@$(BIN)/python tests/bench/run.py
+bench: setup ## measure import and deletion against the bare database and store (SCALE=5m: live recordings)
+	@beyond=0
+	$(BIN)/python tests/bench/run.py || beyond=1
+	$(BIN)/python tests/bench/deletion.py || beyond=1
+	exit $$beyond
 
 lock: setup ## compile requirements.in into requirements.txt, every transitive version
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-emit-index-url --no-emit-find-links \

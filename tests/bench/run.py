@@ -1,7 +1,7 @@
-"""`make bench`: the import's speed as a ratio to the bare limit, measured in the same run. Prints a table, writes JSON.
+"""`make bench`, import: its speed as a ratio to the bare limit, measured in the same run. Prints a table, writes JSON.
 
 Bare means: the same rows, indexes, batch sizes and connection, but only the SQL; or only the copy. A ratio below its floor
-makes the exit code 1. `SCALE=100000` sets the calls of the metadata part (default 20000).
+makes the exit code 1. `CALLS=100000` sets the calls of the metadata part (default 20000).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from callkeeper.settings import Settings
 from callkeeper.trail.events import Actor
 from callkeeper.vendors.drop import Drop
 
-CALLS = int(os.environ.get("SCALE", "20000"))
+CALLS = int(os.environ.get("CALLS", "20000"))
 DAY = date(2026, 6, 1)
 ACTOR = Actor(dag="bench", run="bench", task="bench", attempt=1)
 LANES = 2
@@ -80,10 +80,12 @@ def servers(home: Path) -> Iterator[Settings]:
             db.ensure_roles(superuser, passwords, "bench")
         Keyring.create(home / "keys")
         access_key, secret_key = store.credentials("importer")
+        destroyer_access_key, destroyer_secret_key = store.credentials("destroyer")
         settings = Settings(
             home=home, keys_dir=home / "keys", db_port=postgres.port, db_name="bench",
             store_endpoint=store.endpoint, store_region=REGION, store_bucket=RECORDINGS,
             store_access_key=access_key, store_secret_key=secret_key,
+            store_destroyer_access_key=destroyer_access_key, store_destroyer_secret_key=destroyer_secret_key,
             **{f"db_{role}_password": password for role, password in passwords.items()},
         )  # fmt: skip
         db.migrate(settings)

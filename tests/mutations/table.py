@@ -371,7 +371,7 @@ MUTATIONS = (
             ),
         ),
         tests=sweep("nothing_goes_before_the_day_after_the_anniversary"),
-    ),  # fmt: skip
+    ),
     Mutation(
         guard="a surplus waits for a yes",
         change="everything was foreseen",
