@@ -6,6 +6,7 @@ import itertools
 import os
 import secrets as random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         server.stop()
 
 
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Iterator[str]:
-    """The name of a freshly migrated, empty callkeeper database of this test module's own."""
+@contextmanager
+def _new_database(postgres: Postgres) -> Iterator[str]:
     name = f"callkeeper_test_{next(_number)}"
     with postgres.connect() as superuser:
         superuser.execute(
@@ -66,6 +66,13 @@ def database(postgres: Postgres) -> Iterator[str]:
     yield name
     with postgres.connect() as superuser:
         superuser.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[str]:
+    """The name of a freshly migrated, empty callkeeper database of this test module's own."""
+    with _new_database(postgres) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -133,3 +140,23 @@ def office(settings: Settings, database: str, postgres: Postgres, tmp_path: Path
     with postgres.connect(database) as superuser:
         superuser.execute("set search_path = callkeeper")
         yield Installation(settings, superuser, tmp_path)
+
+
+@pytest.fixture
+def fresh_office(settings: Settings, postgres: Postgres, seaweed: SeaweedFS, tmp_path: Path) -> Iterator[Installation]:
+    """An installation whose database and bucket nothing has been in before: for what is counted over all time."""
+    _empty(seaweed)
+    with _new_database(postgres) as name, postgres.connect(name) as superuser:
+        superuser.execute("set search_path = callkeeper")
+        yield Installation(settings.model_copy(update={"db_name": name}), superuser, tmp_path)
+
+
+def _empty(seaweed: SeaweedFS) -> None:
+    client = seaweed.client()
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=RECORDINGS):
+        for entry in page.get("Versions", []):
+            which = {"Bucket": RECORDINGS, "Key": entry["Key"], "VersionId": entry["VersionId"]}
+            client.put_object_legal_hold(**which, LegalHold={"Status": "OFF"})
+            client.delete_object(**which)
+        for entry in page.get("DeleteMarkers", []):
+            client.delete_object(Bucket=RECORDINGS, Key=entry["Key"], VersionId=entry["VersionId"])

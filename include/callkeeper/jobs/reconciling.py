@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -326,9 +326,24 @@ def _compare_vendor(conn: db.Connection, vendor: Vendor, keyring: Keyring, reloo
         )
         _copy(conn, q.copy_at_vendor.sql, ("date", "bytea", "bool", "bool"), rows)
     q.analyze_at_vendor(conn)
+    q.make_stranger(conn)
+    q.find_strangers(conn, vendor=vendor.name)
     counts: Counter[str] = Counter(q.compare_vendor(conn, vendor=vendor.name, days=listed)._asdict())
+    dead: dict[date, set[bytes]] = {}
+    for row in q.dead_at_vendor(conn):
+        dead.setdefault(row.day, set()).add(bytes(row.identity))
     conn.commit()
+    counts["deleted_here"] = len(set(_still_there(vendor, keyring, dead)))
     return counts
+
+
+def _still_there(vendor: Vendor, keyring: Keyring, dead: Mapping[date, set[bytes]]) -> Iterator[bytes]:
+    """Of the marks, by day, those whose recording the vendor really has, or cannot say: some list what they have deleted."""
+    for day, marks in dead.items():
+        for call in vendor.list_day(day, HELSINKI):
+            mark = keyring.tombstone(vendor.name, call.identity)
+            if mark in marks and not vendor.confirm_deleted(call.ref):
+                yield mark
 
 
 # --- the database, and the balance ------------------------------------------------------------------------------------

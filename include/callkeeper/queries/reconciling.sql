@@ -125,34 +125,46 @@ update reconciliation set read_to = :read_to where reconciliation = :reconciliat
 select day from delivery_day where vendor = :vendor and day > :last::date - :relook::integer and day <= :last order by day;
 
 -- name: make_at_vendor#
--- What a vendor lists, as long as the connection lasts; known: just this listing was imported.
-drop table if exists at_vendor;
-create temp table at_vendor (day date, identity bytea, available boolean, known boolean);
+-- What a vendor lists, as long as the connection lasts, a recording that comes twice as it comes last; known: just this listing was
+-- imported.
+drop table if exists at_vendor_rows cascade;
+create temp table at_vendor_rows (seq bigint generated always as identity, day date, identity bytea, available boolean, known boolean);
+create temp view at_vendor as select distinct on (identity) day, identity, available, known from at_vendor_rows order by identity, seq desc;
 
 -- name: copy_at_vendor!
 -- The columns of a vendor's listing.
-copy at_vendor (day, identity, available, known) from stdin (format binary);
+copy at_vendor_rows (day, identity, available, known) from stdin (format binary);
 
 -- name: analyze_at_vendor#
 -- So that the planner knows how many there are.
-analyze at_vendor;
+analyze at_vendor_rows;
+
+-- name: make_stranger#
+-- Of what a vendor lists, what is nowhere here; dead: its mark stands in the suppression.
+drop table if exists stranger;
+create temp table stranger (identity bytea, available boolean, known boolean, dead boolean);
+
+-- name: find_strangers!
+-- Not in the catalogue, staged, in quarantine, or on its way out.
+insert into stranger
+select l.identity, l.available, l.known, exists (select from suppression p where p.kind = 'recording' and p.mark = l.identity)
+from at_vendor l
+where not exists (select from recording r where r.vendor = :vendor and r.identity = l.identity)
+  and not exists (select from staging s where s.vendor = :vendor and s.identity = l.identity)
+  and not exists (select from quarantine q where q.vendor = :vendor and q.identity = l.identity)
+  and not exists (select from deletion d where d.vendor = :vendor and d.identity = l.identity);
+
+-- name: dead_at_vendor
+-- Deleted here, and listed as available: the days to ask about, and the marks.
+select s.identity, a.day from stranger s join at_vendor a on a.identity = s.identity where s.dead and a.available;
 
 -- name: compare_vendor^
--- Listed and available, though deleted here, and not on its way out again; listed in what was imported, and nowhere here; here, and
--- no longer there.
-with listed as (
-    select identity, bool_or(available) as available, bool_and(known) as known from at_vendor group by 1
-), strangers as (
-    select l.*, exists (select from suppression p where p.kind = 'recording' and p.mark = l.identity) as dead
-    from listed l
-    where not exists (select from recording r where r.vendor = :vendor and r.identity = l.identity)
-      and not exists (select from staging s where s.vendor = :vendor and s.identity = l.identity)
-      and not exists (select from quarantine q where q.vendor = :vendor and q.identity = l.identity)
-      and not exists (select from deletion d where d.vendor = :vendor and d.identity = l.identity)
+-- How much is listed; what is listed in what was imported, and nowhere here; what is here, and no longer there.
+with listed as materialized (
+    select identity, available from at_vendor
 )
 select count(*) as listed,
-    (select count(*) from strangers where dead and available) as deleted_here,
-    (select count(*) from strangers where known and not dead) as lost,
+    (select count(*) from stranger where known and not dead) as lost,
     (select count(*) from recording r join delivery y on y.delivery = r.delivery
      where y.vendor = :vendor and y.day = any (:days::date[])
        and not exists (select from listed l where l.identity = r.identity and l.available)) as gone_there
