@@ -443,6 +443,23 @@ def test_an_open_line_ends_by_a_persons_word(kept):
     assert kept.value("select identity is null and sealed_ref is null from deletion where recording = %s", recording)
 
 
+def test_a_reference_that_cannot_be_opened_any_more_waits_for_a_person(kept):
+    kept.sql.execute("update recording set sealed_ref = '\\x00' where controller = 'phm'")
+
+    balance = kept.sweep("night")
+
+    assert balance.balanced
+    assert (balance.total("done"), reasons(balance, "failed")) == (2, {"key_missing": 1})
+    recording = kept.value("select recording from deletion where state = 'needs_human'")
+    with kept.connect() as conn:
+        deleting.retry(conn, recording, ACTOR)
+    assert reasons(kept.sweep("next night"), "failed") == {"key_missing": 1}
+    with kept.connect() as conn:
+        deleting.settle_at_vendor(conn, recording, ACTOR)
+    assert kept.value("select state from deletion where recording = %s", recording) == "done"
+    assert len([e for e in kept.events("deletion.done") if e["recording"] == str(recording)]) == 1
+
+
 def test_rights_that_are_revoked_in_mid_run_stop_the_night_and_the_next_goes_on(kept):
     class Revoked:
         def delete(self, versions):

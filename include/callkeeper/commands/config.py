@@ -97,7 +97,10 @@ def _show(changes: Changes) -> None:
     console.print(f"{counts}, against {against}.")
     if changes.recordings_left:
         what = f"{changes.recordings_left} live recordings are of a line that would not be designated on their day."
-        mend = "They stay, with their controller and their term; look whether that is meant."
+        mend = (
+            "They stay, with their controller and their term, until a person says that they were unlawful: "
+            "`callkeeper approve unlawful`."
+        )
         console.print(Text(f"{what} {mend}", "yellow"))
 
 

@@ -206,8 +206,9 @@ update deletion set state = 'needs_human', trouble = :trouble, lane = null, leas
 where recording = any (:recordings) and state = 'store_gone';
 
 -- name: open_line^
--- A recording that is gone here and open at its vendor.
-select recording from deletion where recording = :recording and state = 'store_gone' for update;
+-- A recording that is gone here and open at its vendor, or whose vendor cannot be asked any more.
+select recording from deletion where recording = :recording and (state = 'store_gone' or (state = 'needs_human' and store_gone_at is not null))
+for update;
 
 -- name: retry_stopped^
 -- A person has mended what stood in its way.
@@ -221,7 +222,7 @@ update deletion d set state = 'done', done_at = callkeeper_now(), vendor_answer 
     identity = null, sealed_ref = null, trouble = null, lane = null, lease_until = null,
     night = coalesce(:night, (select max(night) from night where planned_at is not null and ended_at is null))
 from unnest(:recordings::uuid[], :answers::text[], :confirmed::boolean[]) as p (recording, answer, confirmed)
-where d.recording = p.recording and d.state = 'store_gone'
+where d.recording = p.recording and d.state in ('store_gone', 'needs_human') and d.store_gone_at is not null
 returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer, d.vendor_confirmed;
 
 -- name: count_night!
