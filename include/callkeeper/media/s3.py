@@ -18,7 +18,6 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 
 from callkeeper.errors import (
     CallkeeperError,
@@ -367,7 +366,7 @@ class S3Store:
             yield
         except ClientError as wrong:
             raise self._refusal(wrong, doing) from None
-        except (BotoCoreError, OSError, ResponseParserError):
+        except (BotoCoreError, OSError):
             raise StoreUnavailable("The object store does not answer.", mend="Look whether it runs.") from None
 
     def _refusal(self, wrong: ClientError, doing: str) -> CallkeeperError:
