@@ -42,7 +42,7 @@ class FakeVendor:
         self.keys: Counter[tuple[VendorRef, str]] = Counter()
         self.deletions: Counter[VendorRef] = Counter()
         self._waiting: dict[VendorRef, int] = {}
-        self._answered: dict[tuple[VendorRef, str], DeleteAnswer] = {}
+        self._done: dict[tuple[VendorRef, str], DeleteAnswer] = {}
 
     # --- arranging ----------------------------------------------------------------------------------------------------
 
@@ -95,10 +95,11 @@ class FakeVendor:
     def delete(self, ref: VendorRef, key: str) -> DeleteAnswer:
         def effect() -> DeleteAnswer:
             self.keys[ref, key] += 1
-            # The same key again is the same call again: it has its answer already.
-            if (ref, key) not in self._answered:
-                self._answered[ref, key] = self._take(ref)
-            return self._answered[ref, key]
+            # The same key again is the same call again: what was done for it has its answer already.
+            answer = self._done.get((ref, key)) or self._take(ref)
+            if answer in ("deleted", "accepted"):
+                self._done[ref, key] = answer
+            return answer
 
         return self._faults.through("delete", effect)
 
