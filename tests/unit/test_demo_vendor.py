@@ -7,22 +7,23 @@ import hashlib
 import io
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import process_time
 
 import av
 import numpy as np
 import pytest
 
 from callkeeper.clock import HELSINKI, helsinki_day, retention_eligible_at
-from callkeeper.demo import audio
+from callkeeper.demo import audio, letting_go
 from callkeeper.demo.asterisk import CORPUS, make_asterisk
-from callkeeper.demo.drop import Counts, Expected, deliver_later, make_drop
+from callkeeper.demo.drop import HELD_CALLER, Counts, Expected, archive, deliver_later, make_drop, make_old_days
 from callkeeper.errors import NotAudio
 from callkeeper.media.probe import probe
+from callkeeper.phone import normalise
 from callkeeper.quality import DURATION_TOLERANCE_MS, REASONS
 from callkeeper.vendors import MediaStatus, VendorCall
 from callkeeper.vendors.asterisk import Asterisk
@@ -128,11 +129,11 @@ def test_it_is_about_three_hundred_calls_with_every_kind_of_fault(drop: tuple[Pa
 
 def test_the_same_seed_makes_the_same_bytes_in_seconds(drop: tuple[Path, Expected], tmp_path: Path) -> None:
     folder, expected = drop
-    began = time.process_time()
+    began = process_time()
 
     again = make_drop(tmp_path, DAYS, seed=1)
 
-    assert time.process_time() - began < 20
+    assert process_time() - began < 20
     assert again == expected
     assert tree(tmp_path) == tree(folder)
 
@@ -310,3 +311,52 @@ def test_the_manifests_are_what_the_format_says(drop: tuple[Path, Expected]) -> 
     assert manifest["record_count"] == len(manifest["records"])
     assert manifest["business_date"] == expected.later_day.isoformat()
     assert datetime.fromisoformat(manifest["generated_at"]).tzinfo
+
+
+# --- the old days -----------------------------------------------------------------------------------------------------
+
+OLD = [date(2026, 5, 22), date(2026, 5, 23)]
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    make_old_days(tmp_path / "linna", OLD, seed=1, calls_per_day=4)
+    return tmp_path / "linna"
+
+
+def test_the_old_days_are_good_calls_and_the_held_caller_rang_once(old: Path):
+    source = vendor(old)
+
+    calls = [call for day in OLD for call in source.list_day(day, HELSINKI)]
+
+    assert [source.day_status(day, HELSINKI) for day in OLD] == ["complete", "complete"]
+    assert len(calls) == 8
+    assert [fault(source, call) for call in calls] == [None] * 8
+    assert sum(call.other_party == normalise(HELD_CALLER) for call in calls) == 1
+
+
+def test_what_the_vendor_has_archived_it_will_not_delete_whoever_asks(old: Path):
+    source = vendor(old)
+
+    archive(old, OLD[-1])
+    archive(old, OLD[-1])
+    answers = Counter(source.delete(call.ref, "key") for day in OLD for call in source.list_day(day, HELSINKI))
+
+    assert answers == {"deleted": 7, "refused": 1}
+    assert [p.name for p in (old / "archive").iterdir()] == ["LP-archived"]
+
+
+@pytest.mark.parametrize(
+    "now", [datetime(2026, 8, 31, 12, tzinfo=HELSINKI), datetime(2027, 3, 1, 0, 20, tzinfo=HELSINKI)]
+)
+def test_the_old_days_are_past_their_term_when_the_last_night_begins(now: datetime):
+    night = letting_go.last_night(now)
+
+    days = letting_go.old_days(now)
+
+    begins = datetime.combine(night, letting_go.NIGHT_AT, HELSINKI)
+    last_calls = [datetime.combine(day, time(23, 59, 59), HELSINKI) for day in days]
+    assert begins <= now
+    assert [retention_eligible_at(call, 6) <= begins for call in last_calls] == [True, True]
+    # and were not, so long before that nobody would have waited
+    assert min(retention_eligible_at(call, 6) for call in last_calls) > begins - timedelta(days=5)

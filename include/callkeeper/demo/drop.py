@@ -25,6 +25,9 @@ VENDOR = "linna"
 LINES = ("010 270 8001", "0102708001", "+358 207 001 234", "0207001234", "0800123456", "0800 123 456")
 """The designated numbers of config/callkeeper.toml, as a vendor happens to write them."""
 NOT_OURS = "0901112222"
+HELD_CALLER = "040 123 4480"
+"""Whom the police ask about: nobody else's number, so that one recording is held."""
+_ARCHIVED = "LP-archived"
 
 Record = dict[str, Any]
 
@@ -85,6 +88,32 @@ def make_drop(folder: Path, days: Sequence[date], *, seed: int, calls_per_day: i
         empty_day=plan.empty,
         missing_day=plan.missing,
     )
+
+
+def make_old_days(folder: Path, days: Sequence[date], *, seed: int, calls_per_day: int = 30) -> None:
+    """Writes plain days of good calls. On the last one HELD_CALLER rang, once, and there is the call that ``archive`` moves."""
+    for day in days:
+        delivery = _Delivery(folder, day, random.Random(f"{seed} {day}"))
+        if day == days[-1]:
+            delivery.call(caller_number=HELD_CALLER)
+            delivery.call(recording_id=_ARCHIVED)
+        while len(delivery.records) < calls_per_day:
+            delivery.call()
+        delivery.shuffle()
+        delivery.write_json()
+
+
+def archive(folder: Path, day: date) -> None:
+    """The vendor moves a recording of the day into an archive of its own, and leaves a link: so it will not be deleted."""
+    manifest = json.loads((folder / day.isoformat() / _manifest_name(1)).read_text())
+    (record,) = (record for record in manifest["records"] if record["recording_id"] == _ARCHIVED)
+    path, archived = folder / day.isoformat() / record["media"]["path"], folder / "archive" / _ARCHIVED
+    if path.is_symlink():
+        return
+    if path.exists():
+        archived.parent.mkdir(exist_ok=True)
+        os.replace(path, archived)
+    path.symlink_to(archived)
 
 
 def deliver_later(folder: Path, days: Sequence[date], *, seed: int) -> bool:

@@ -96,7 +96,7 @@ update import_run set mailed_at = callkeeper_now() where run = :run;
 
 -- name: latest_runs
 -- The newest runs first.
-select run, run_key, day, started_at, ended_at, balanced, balance from import_run order by run desc limit :limit;
+select run, run_key, day, started_at, ended_at, balanced, balance from import_run order by started_at desc, run desc limit :limit;
 
 -- name: last_balanced$
 -- When an import last ended in balance.

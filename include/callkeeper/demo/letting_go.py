@@ -1,0 +1,151 @@
+"""The demonstration's second half: two days half a year old come in under a moved clock, and are let go of.
+
+Everything is done as people do it: through Airflow's DAGs, and by the command line in the name of an account. The
+database's clock is moved back for each act, and is right again after it; what was played before is only shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import webbrowser
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+from callkeeper import decisions, deletions
+from callkeeper.clock import HELSINKI, add_months
+from callkeeper.deletions import Night
+from callkeeper.demo.api import Airflow
+from callkeeper.demo.drop import HELD_CALLER, VENDOR, archive
+from callkeeper.demo.stage import Stage, console
+from callkeeper.jobs import approving, explaining, holding, reporting
+from callkeeper.jobs.approving import Subject
+
+IMPORT, DELETE, HOLD = "import_recordings", "delete_expired", "legal_hold"
+REHEARSAL, NIGHT = "demo__rehearsal", "demo__night"
+NIGHT_AT = time(0, 30)
+
+
+def last_night(now: datetime) -> date:
+    """The day of the last night of deletions that is over."""
+    return (now.astimezone(HELSINKI) - timedelta(hours=1)).date()
+
+
+def old_days(now: datetime) -> list[date]:
+    """Two days whose calls were past their term when that night began."""
+    last = add_months(last_night(now) - timedelta(days=1), -6)
+    return [last - timedelta(days=1), last]
+
+
+def let_go(stage: Stage, days: Sequence[date]) -> Path:
+    """Plays what has not been played, and shows it; returns the file of the night's report. ``days``: the old ones."""
+    today = last_night(datetime.now(HELSINKI))
+    yesterday = today - timedelta(days=1)
+    console.rule("[bold]half a year later: letting go")
+    with stage.airflow("admin") as airflow:
+        for dag in (DELETE, HOLD):
+            airflow.until_parsed(dag)
+            airflow.unpause(dag)
+        _bring_in(stage, airflow, days)
+        archive(stage.home / "vendors" / VENDOR, days[-1])
+        _rehearse(stage, airflow, _at(yesterday, NIGHT_AT))
+        _go_live(stage, _at(yesterday, time(14, 0)))
+        _hold(stage, _at(yesterday, time(23, 50)))
+        night = _last(stage, airflow, _at(today, NIGHT_AT))
+    return _show(stage, night)
+
+
+def _at(day: date, clock: time) -> datetime:
+    return datetime.combine(day, clock, HELSINKI)
+
+
+def _bring_in(stage: Stage, airflow: Airflow, days: Sequence[date]) -> None:
+    at = _at(days[-1] + timedelta(days=1), time(2, 15))
+    stage.title(at, "Half a year ago two days' calls come in: the database's clock is moved back")
+    runs = {day: f"demo__{day}" for day in days}
+    if not all(airflow.ended_well(IMPORT, run_id) for run_id in runs.values()):
+        with stage.at(at):
+            for day, run_id in runs.items():
+                stage.run(airflow, IMPORT, run_id, day=day.isoformat(), vendor=VENDOR)
+    for run_id in runs.values():
+        stage.say(stage.imported(run_id, "success"))
+    stage.say(
+        "The vendor keeps a recording for 30 days, says its contract. It has them still, one of them in an archive."
+    )
+
+
+def _rehearse(stage: Stage, airflow: Airflow, at: datetime) -> None:
+    stage.title(at, "A first night is a rehearsal: everything but the effect")
+    _play_night(stage, airflow, REHEARSAL, at)
+
+
+def _go_live(stage: Stage, at: datetime) -> None:
+    stage.title(at, "The privacy officer has seen the rehearsal, and says yes")
+    with stage.app.connect() as conn:
+        given = decisions.find(conn, Subject.go_live, "approve")
+        if given:
+            stage.say(f"decision {given.decision}, by {given.account}")
+            return
+        due = approving.propose(conn, Subject.go_live).n
+    with stage.at(at):
+        stage.callkeeper("approve", "go-live", "--yes", str(due), account="officer")
+
+
+def _hold(stage: Stage, at: datetime) -> None:
+    stage.title(at, "The police ask for a caller's recordings, and the night begins in 40 minutes")
+    with stage.app.connect() as conn:
+        cases = holding.register(conn, officer=False)
+    if cases and cases[-1].ratified_by:
+        stage.say(f"{cases[-1].case_ref}, placed by {cases[-1].placed_by}, ratified by {cases[-1].ratified_by}")
+        return
+    with stage.at(at):
+        if cases:
+            case_ref = cases[-1].case_ref
+        else:
+            drafted = stage.callkeeper(
+                "hold", "draft", "--kind", "investigation", "--authority", "Helsingin poliisilaitos", "--reference",
+                "5500/R/1234/26", "--numbers", "/dev/stdin", account="officer", typed=HELD_CALLER,
+            )  # fmt: skip
+            case_ref = drafted.split()[0]
+        with stage.airflow("officer") as officer:
+            stage.say(f"[bold]{HOLD}[/], triggered in Airflow by the officer: case {case_ref}, action place")
+            stage.run(officer, HOLD, f"demo__{case_ref}", case=case_ref, action="place")
+        stage.callkeeper("hold", "ratify", case_ref, account="approver")
+
+
+def _last(stage: Stage, airflow: Airflow, at: datetime) -> Night:
+    stage.title(at, "The night: what is past its term goes, unless something blocks it")
+    return _play_night(stage, airflow, NIGHT, at)
+
+
+def _play_night(stage: Stage, airflow: Airflow, run_id: str, at: datetime) -> Night:
+    if not airflow.ended_well(DELETE, run_id):
+        with stage.at(at):
+            stage.run(airflow, DELETE, run_id)
+    with stage.app.connect() as conn:
+        night = deletions.find_night(conn, run_id)
+        balance = deletions.read_balance(conn, night)
+    terms = ", ".join(f"{n} {t.replace('_', ' ')}" for t in ("withdrawn", *deletions.TERMS) if (n := balance.total(t)))
+    stage.say(f"{night.day}  [green]{night.mode}[/]  {balance.total('due')} due: {terms or 'nothing'}")
+    return night
+
+
+def _show(stage: Stage, night: Night) -> Path:
+    stage.title(None, "What is left of it, for whoever asks")
+    day = night.day.isoformat()
+    with stage.app.connect() as conn:
+        held = [row.recording for row in explaining.open_deletions(conn, "blocked")]
+        gone = [r["recording"] for r in json.loads(reporting.evidence(conn, night.night))["receipts"]]
+    stage.callkeeper("reports", "show", day)
+    stage.callkeeper("holds", account="officer")
+    for recording in held[:1] + gone[:1]:
+        stage.callkeeper("explain", str(recording))
+    stage.callkeeper("deletions", "list")
+    report = stage.home / "reports" / f"deletion-{day}.html"
+    report.parent.mkdir(exist_ok=True)
+    stage.callkeeper("reports", "get", day, "--to", str(report))
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(report.as_uri())
+    return report
