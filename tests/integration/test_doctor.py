@@ -21,6 +21,7 @@ from callkeeper import controllers, db, pseudonyms, wiring
 from callkeeper.commands.doctor import Check, Verdict, doctor, examine, skew_between
 from callkeeper.embedded.ports import free_ports
 from callkeeper.trail.events import Actor
+from fakes.store import FakeStore
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "config" / "callkeeper.toml").read_text()
 WELL = {part: {"status": "healthy"} for part in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
@@ -356,6 +357,81 @@ def test_the_store_is_asked_what_is_wrong_with_it(app, settings):
 
     assert failures(having(app, **there), "store") == []
     assert "could not be looked at" not in only_failure(app, "store").what
+
+
+# --- the store's identities -------------------------------------------------------------------------------------------
+
+
+def with_store(app: wiring.App, store: FakeStore, destroyer: FakeStore, holder: FakeStore) -> wiring.App:
+    """An installation that has keys for three identities, and these three behind them."""
+    given = having(app, store_destroyer_access_key=SecretStr("d"), store_holder_access_key=SecretStr("h"))
+    vars(given).update(store=store, destroyer=destroyer, holder=holder)
+    return given
+
+
+def test_what_the_embedded_store_keeps_apart_is_tried_and_told(app, settings):
+    there = having(app, **{name: value for name, value in settings if name.startswith("store_")})
+    before = {v.version_id for v in there.store.versions("doctor/")}
+
+    found = checks(there, "identities")
+
+    assert [(c.verdict, c.what) for c in found] == [
+        (Verdict.ok, "The importer cannot delete a version."),
+        (Verdict.ok, "The holder cannot delete a version."),
+        (Verdict.ok, "The destroyer cannot lift a legal hold."),
+        (Verdict.ok, "The destroyer cannot delete what is under a legal hold."),
+        (Verdict.ok, "The destroyer can delete what is under none."),
+    ]
+    assert {v.version_id for v in there.store.versions("doctor/")} == before
+
+
+@pytest.mark.parametrize("missing", ["destroyer", "holder"])
+def test_a_store_with_one_identity_for_all_is_a_warning_that_says_which_keys(app, missing):
+    other = "holder" if missing == "destroyer" else "destroyer"
+
+    [found] = checks(having(app, **{f"store_{other}_access_key": SecretStr("a")}), "identities")
+
+    assert found.verdict is Verdict.warn
+    assert f"CALLKEEPER_STORE_{missing.upper()}_ACCESS_KEY" in found.mend
+    assert other.upper() not in found.mend
+
+
+def test_identities_that_may_do_everything_are_warned_of_one_by_one(app):
+    store = FakeStore()
+
+    found = {c.what: c.verdict for c in checks(with_store(app, store, store, store), "identities")}
+
+    assert list(found.values()) == [Verdict.warn] * 3 + [Verdict.ok] * 2
+    warned = [what for what, verdict in found.items() if verdict is Verdict.warn]
+    assert [what.split(":")[0] for what in warned] == [
+        "The importer can delete a version",
+        "The holder can delete a version",
+        "The destroyer can lift a legal hold",
+    ]
+    assert list(store.versions("doctor/")) == []
+
+
+def test_a_store_whose_holds_hold_nothing_is_a_failure(app):
+    class Careless(FakeStore):
+        def delete(self, versions):
+            for v in versions:
+                self.release(v.key, v.version_id)
+            return super().delete(versions)
+
+    store = Careless()
+
+    assert only_failure(with_store(app, store.as_importer, store, store.as_holder), "identities").what == (
+        "The store deletes what is under a legal hold: no hold protects."
+    )
+
+
+def test_a_destroyer_that_cannot_delete_and_a_holder_that_cannot_hold_are_failures(app):
+    store = FakeStore()
+    helpless = with_store(app, store.as_importer, store.as_holder, store.as_holder)
+    store_denied = with_store(app, store.as_importer, store.as_destroyer, store.as_destroyer)
+
+    assert "nothing would ever go" in only_failure(helpless, "identities").what
+    assert only_failure(store_denied, "identities").verdict is Verdict.fail
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

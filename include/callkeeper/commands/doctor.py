@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
+import io
 import json
 import shutil
 import smtplib
@@ -13,14 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
+from uuid import uuid4
 
 import click
 
 from callkeeper import controllers, db, settings, wiring
 from callkeeper.clock import HELSINKI, helsinki_day
 from callkeeper.controllers import Severity
-from callkeeper.errors import CallkeeperError, ConfigurationError
+from callkeeper.errors import CallkeeperError, ConfigurationError, StoreRefused
+from callkeeper.media import Destroyer, Holder, ObjectVersion, Store
 from callkeeper.settings import DatabaseRole
 from callkeeper.wiring import App
 
@@ -278,6 +283,74 @@ def _store(app: App) -> Iterator[Check]:
         )
 
 
+def _identities(app: App) -> Iterator[Check]:
+    """What each of the store's identities must be refused, tried on objects of its own (architecture, rule 4)."""
+    own = {name: bool(getattr(app.settings, f"store_{name}_access_key")) for name in ("destroyer", "holder")}
+    if not all(own.values()):
+        keys = ", ".join(f"CALLKEEPER_STORE_{name.upper()}_ACCESS_KEY" for name, given in own.items() if not given)
+        what = (
+            "The store is not told apart who writes, who deletes and who holds: whoever deletes can lift a hold first."
+        )
+        yield _warn("identities", what, f"If the store knows several identities, set {keys} and the secret keys.")
+        return
+    destroyer, holder = app.destroyer, app.holder
+    # The store's one class has every side; whether the identity may is the question.
+    for name, identity in (("importer", cast(Destroyer, app.store)), ("holder", cast(Destroyer, holder))):
+        probe = _probe(app.store)
+        with contextlib.suppress(StoreRefused):
+            identity.delete([probe])
+        if _is_there(destroyer, probe):
+            yield _ok("identities", f"The {name} cannot delete a version.")
+        else:
+            yield _warn("identities", f"The {name} can delete a version: only the destroyer should.", _IDENTITIES)
+        destroyer.delete([probe])
+    probe = _probe(app.store)
+    which = probe.key, probe.version_id
+    if not holder.hold(*which) or not holder.is_held(*which):
+        yield _fail("identities", "A legal hold that the holder places does not stand.", _IDENTITIES)
+        return
+    with contextlib.suppress(StoreRefused):
+        cast(Holder, destroyer).release(*which)
+    if holder.is_held(*which):
+        yield _ok("identities", "The destroyer cannot lift a legal hold.")
+    else:
+        what = (
+            "The destroyer can lift a legal hold: nothing but callkeeper itself then stands between a hold and its end."
+        )
+        yield _warn("identities", what, _IDENTITIES)
+        holder.hold(*which)
+    destroyer.delete([probe])
+    if _is_there(destroyer, probe):
+        yield _ok("identities", "The destroyer cannot delete what is under a legal hold.")
+    else:
+        yield _fail("identities", "The store deletes what is under a legal hold: no hold protects.", _IDENTITIES)
+    holder.release(*which)
+    destroyer.delete([probe])
+    if _is_there(destroyer, probe):
+        yield _fail("identities", "The destroyer cannot delete a version: nothing would ever go.", _IDENTITIES)
+    else:
+        yield _ok("identities", "The destroyer can delete what is under none.")
+
+
+_IDENTITIES = "See docs/runbooks/store.md: what each of the store's identities may do."
+
+
+def _probe(store: Store) -> ObjectVersion:
+    text = b"callkeeper doctor\n"
+    stored = store.put(
+        f"doctor/{uuid4()}",
+        io.BytesIO(text),
+        sha256=hashlib.sha256(text).digest(),
+        size_bytes=len(text),
+        content_type="text/plain",
+    )
+    return ObjectVersion(key=stored.key, version_id=stored.version_id, is_delete_marker=False, size_bytes=len(text))
+
+
+def _is_there(destroyer: Destroyer, probe: ObjectVersion) -> bool:
+    return any(v.version_id == probe.version_id for v in destroyer.versions(probe.key))
+
+
 def _vendors(app: App) -> Iterator[Check]:
     if not _faultless(app):
         return
@@ -354,6 +427,7 @@ _LOOKS: Mapping[str, Callable[[App], Iterator[Check]]] = {
     "escrow": _escrow,
     "secrets": _secrets,
     "store": _store,
+    "identities": _identities,
     "vendors": _vendors,
     "mail": _mail,
     "airflow": _airflow,
