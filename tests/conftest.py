@@ -6,7 +6,6 @@ import itertools
 import os
 import secrets as random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +51,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         server.stop()
 
 
-@contextmanager
-def _new_database(postgres: Postgres) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[str]:
+    """The name of a freshly migrated, empty callkeeper database of this test module's own."""
     name = f"callkeeper_test_{next(_number)}"
     with postgres.connect() as superuser:
         superuser.execute(
@@ -66,13 +66,6 @@ def _new_database(postgres: Postgres) -> Iterator[str]:
     yield name
     with postgres.connect() as superuser:
         superuser.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Iterator[str]:
-    """The name of a freshly migrated, empty callkeeper database of this test module's own."""
-    with _new_database(postgres) as name:
-        yield name
 
 
 @pytest.fixture(scope="session")
@@ -143,12 +136,16 @@ def office(settings: Settings, database: str, postgres: Postgres, tmp_path: Path
 
 
 @pytest.fixture
-def fresh_office(settings: Settings, postgres: Postgres, seaweed: SeaweedFS, tmp_path: Path) -> Iterator[Installation]:
-    """An installation whose database and bucket nothing has been in before: for what is counted over all time."""
+def fresh_office(office: Installation, seaweed: SeaweedFS) -> Installation:
+    """An installation whose trail and bucket are empty too: for what is counted over all time."""
+    for row in office.rows("select relid::regclass::text as part from pg_partition_tree('event') where isleaf"):
+        if office.value(f"select exists (select from {row.part})"):
+            office.sql.execute(f"alter table {row.part} disable trigger all")
+            office.sql.execute(f"truncate {row.part}")
+            for guard in ("no_change", "no_truncate"):
+                office.sql.execute(f"alter table {row.part} enable always trigger {guard}")
     _empty(seaweed)
-    with _new_database(postgres) as name, postgres.connect(name) as superuser:
-        superuser.execute("set search_path = callkeeper")
-        yield Installation(settings.model_copy(update={"db_name": name}), superuser, tmp_path)
+    return office
 
 
 def _empty(seaweed: SeaweedFS) -> None:
