@@ -51,7 +51,7 @@ setup: ## make .venv from the lock, with the callkeeper command in it
 	printf '%s' "$$wanted" > $(STAMP)
 	say "Ready: $(BIN)/callkeeper"
 
-demo: setup ## start everything, import ten days of a made-up vendor and a real PBX, and show the balance
+demo: setup ## start everything, import ten days of calls, let half-year-old ones go, and show the proof
 	@$(BIN)/callkeeper demo
 
 up: setup ## start Postgres, the object store and Airflow on this machine

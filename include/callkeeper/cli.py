@@ -17,7 +17,7 @@ COMMANDS = {
     "deletions": ("callkeeper.commands.deletions:group", "Ways out that are not over, and what mends them."),
     "demo": (
         "callkeeper.commands.demo:demo",
-        "Start everything and import ten days of a made-up vendor and a real PBX.",
+        "Start everything, import ten days of made-up calls, let half-year-old ones go.",
     ),
     "doctor": ("callkeeper.commands.doctor:doctor", "Say what is wrong with this installation, and how to mend it."),
     "down": ("callkeeper.commands.stack:down", "Stop what `up` started."),
