@@ -200,7 +200,7 @@ def send(
             continue
         if batch:
             reach("send.sending")
-            done += _destroy(conn, batch, destroyer, actor)
+            done += _destroy(conn, night, batch, destroyer, actor)
             log.info("lane %d: %d gone", lane, done["gone"])
     return +done
 
@@ -251,7 +251,9 @@ def _to_sending(
     return [r for r in rows if r.recording not in out], last
 
 
-def _destroy(conn: db.Connection, batch: Sequence[db.Row], destroyer: Destroyer, actor: Actor) -> Counter[str]:
+def _destroy(
+    conn: db.Connection, night: Night, batch: Sequence[db.Row], destroyer: Destroyer, actor: Actor
+) -> Counter[str]:
     """The effect on one batch, its proof, and what follows; commits."""
     # What a blocker covers was sent by somebody else: nothing more is done to it, it is only looked for.
     known = [
@@ -279,7 +281,7 @@ def _destroy(conn: db.Connection, batch: Sequence[db.Row], destroyer: Destroyer,
     there = [r for r in batch if r.object_key in keys_left or (r.verdict == "blocked" and r.version_id is None)]
     gone = [r for r in batch if r not in there]
     codes = {key: code for (key, _), code in refused.items()}
-    _record_gone(conn, gone, removed, actor)
+    _record_gone(conn, night, gone, removed, actor)
     if there:
         troubles = {r.recording: _trouble(r, codes, uploads) for r in there}
         _record_there(conn, there, troubles, actor)
@@ -329,7 +331,9 @@ def _trouble(row: db.Row, codes: Mapping[str, str], uploads: set[str]) -> str:
     return "upload_left" if row.object_key in uploads else "version_left"
 
 
-def _record_gone(conn: db.Connection, gone: Sequence[db.Row], removed: Mapping[str, int], actor: Actor) -> None:
+def _record_gone(
+    conn: db.Connection, night: Night, gone: Sequence[db.Row], removed: Mapping[str, int], actor: Actor
+) -> None:
     """The store is proven empty of these: rows, numbers and keys go; commits."""
     q = db.queries()
     rows = list(
@@ -348,7 +352,7 @@ def _record_gone(conn: db.Connection, gone: Sequence[db.Row], removed: Mapping[s
         ),
     )  # fmt: skip
     append(conn, actor, (), alike=alike)
-    _finish(conn, [(r.recording, "not_asked", None) for r in rows if r.without_vendor], None, actor)
+    _finish(conn, [(r.recording, "not_asked", None) for r in rows if r.without_vendor], night.night, actor)
     reach("send.before_scrubbed")
     conn.commit()
     reach("send.after_scrubbed")

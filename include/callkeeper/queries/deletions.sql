@@ -49,10 +49,10 @@ returning n.planned_at, was.planned_at is null as first;
 delete from night_count where night = :night and (outcome = 'due') = :due;
 
 -- name: count_due
--- What is due in a night, per controller: unfinished, or finished by this very night.
+-- What was due when a night was planned, per controller: unfinished, or finished since.
 insert into night_count (night, controller, outcome, reason, n)
 select :night, coalesce(controller, '-'), 'due', '', count(*) from deletion
-where due_at <= :planned_at and (state not in ('done', 'withdrawn') or night = :night)
+where due_at <= :planned_at and (state not in ('done', 'withdrawn') or night >= :night or (night is null and done_at >= :planned_at))
 group by 2
 returning controller, n;
 
@@ -237,7 +237,7 @@ from deletion cross join lateral (select
         when 'planned' then case when not :live::boolean then 'rehearsal' when waits is not null and decision is null then waits
             when :sliced::boolean then 'slice' else 'not_armed' end
         else coalesce(trouble, 'interrupted') end as reason) o
-where due_at <= :planned_at and (state not in ('done', 'withdrawn') or night = :night)
+where due_at <= :planned_at and (state not in ('done', 'withdrawn') or night >= :night or (night is null and done_at >= :planned_at))
 group by 2, 3, 4;
 
 -- name: night_counts
