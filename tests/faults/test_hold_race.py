@@ -1,6 +1,6 @@
 """No sweep and no import passes a hold by (architecture, rule 3): sweeps, imports and holds at once, round after round.
 
-``CALLKEEPER_RACE_SECONDS`` (60) is how long the first test goes on. Each round arms a chunk of deletions, sends the chunk
+``RACE_SECONDS`` (60) is how long the first test goes on. Each round arms a chunk of deletions, sends the chunk
 before it, keeps a chunk of calls, and meanwhile places a hold on one of each.
 """
 
@@ -31,7 +31,7 @@ from installation import ACTOR, DAY, NOW, at
 CHUNK = 3
 BLOCK = 50
 """Rounds between two looks at the outcome; then the tables are emptied."""
-SECONDS = float(os.environ.get("CALLKEEPER_RACE_SECONDS", "60"))
+SECONDS = float(os.environ.get("RACE_SECONDS", "60"))
 RED_SECONDS = 60.0
 """A race that can be lost is lost within this time."""
 DUE = NOW - timedelta(days=1)
@@ -96,7 +96,7 @@ class Race:
         self.office = office
         self.isolation = psycopg.IsolationLevel.READ_COMMITTED
         self.to_sending: Callable[..., object] = self._to_sending
-        self.rules = deleting.Rules(chunk_rows=CHUNK, claim_rows=CHUNK, slice_rows=10**9, lease_minutes=15)
+        self.rules = deleting.Rules(chunk_rows=1000, claim_rows=CHUNK, slice_rows=10**9, lease_minutes=15)
         office.change_settings(import_chunk_rows=CHUNK)
         with office.connect() as conn:
             preflight(conn, office.app.config, run_key="race", day=DAY, first_day=None, only_vendor=None, actor=ACTOR)
