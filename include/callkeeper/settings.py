@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         "callkeeper-recordings", description="Bucket of the recordings: versioned, Object Lock enabled, encrypted."
     )
     store_access_key: SecretStr = Field(
-        SecretStr(""), description="Access key of the importing identity (may write and read, not lift holds)."
+        SecretStr(""), description="Access key of the importing identity (may write and read, not delete versions)."
     )
     store_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
 

@@ -234,8 +234,8 @@ def _to_sending(
     rows = list(q.send_verdicts(conn, recordings=list(claimed)))
     reach("send.locked")
     withdrawn = [r for r in rows if r.verdict == "withdrawn"]
-    # On an object under a legal hold no late worker has any effect: then it is blocked and nothing else.
-    blocked = [r for r in rows if r.verdict == "blocked" and (r.state == "armed" or r.legal_hold)]
+    # What is covered and was sent is looked for first: a legal hold that stands may have come a moment too late.
+    blocked = [r for r in rows if r.verdict == "blocked" and r.state == "armed"]
     ready = [r for r in rows if r.verdict == "sending" and r.state == "armed"]
     q.withdraw(conn, recordings=[r.recording for r in withdrawn], night=night.night)
     q.block(conn, recordings=[r.recording for r in blocked])
