@@ -62,7 +62,7 @@ def _day(description: str) -> Param:
     schedule=None,
     catchup=False,
     # Nobody's word is in a scheduled run, a backfill's, or another DAG's.
-    allowed_run_types="manual",
+    allowed_run_types=["manual"],
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=3),
     params={

@@ -456,10 +456,11 @@ def test_what_nobody_confirmed_for_a_fortnight_is_no_longer_meant(kept):
 def test_a_run_that_is_cleared_does_its_part_once(kept):
     case_ref = placed(kept)
     act(kept, "release", case_ref, "officer", run="first")
+    assert act(kept, "release", case_ref, "officer", run="first").waits
     act(kept, "release", case_ref, "deputy", run="second")
     again = act(kept, "release", case_ref, "officer", run="first")
 
-    assert "done its part already" in again.text
+    assert again.text == f"{case_ref} is released, by two people."
     assert act(kept, "release", case_ref, "deputy", run="second").held == 0
     assert kept.value("select count(*) from hold_request") == 1
 
@@ -730,7 +731,8 @@ def test_a_store_that_fails_does_not_undo_a_hold_and_a_later_run_finishes_it(fak
 
     assert faked.value("select count(*) from blocker where ended_at is null") == 1
     if mode != "twice":
-        assert (done.effective, done.held, done.open) == (False, 1, 1)
+        assert not done.effective
+        assert (done.held + done.open, done.open > 0) == (2, True)
         assert "the store has not confirmed all of it" in done.text
         assert [level for level, _ in levels(faked)] == []
         faked.later(hours=2)

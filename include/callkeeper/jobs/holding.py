@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 from functools import partial
+from threading import Event
 from typing import Literal, get_args
 from uuid import UUID, uuid4
 
@@ -36,10 +37,10 @@ from callkeeper.trail.events import (
     BlockerExtended,
     BlockerRatified,
     BlockerTooLate,
-    Event,
     LegalHoldLifted,
     LegalHoldPlaced,
 )
+from callkeeper.trail.events import Event as TrailEvent
 
 log = logging.getLogger(__name__)
 
@@ -394,10 +395,15 @@ def change(
     q = db.queries()
     # A statement of its own, before the look: narrowing puts one blocker in another's place.
     db.lock_blockers(conn, exclusive=True)
-    if actor.run and q.request_of_run(conn, case_ref=case_ref, action=action, run=actor.run):
+    mine = actor.run and q.request_of_run(conn, case_ref=case_ref, action=action, run=actor.run)
+    if mine:
         conn.rollback()
         settle(conn, holder, actor)
-        return _outcome(conn, case_ref, f"{case_ref}: this run has done its part already.")
+        if mine.confirmed_at:
+            return _outcome(conn, case_ref, _changed(case_ref, action))
+        taken_back = f"{case_ref}: what this run asked for was taken back."
+        waits = mine.withdrawn_at is None
+        return _outcome(conn, case_ref, _asked(case_ref, action) if waits else taken_back, waits=waits)
     hold = _live(conn, case_ref)
     asked = q.open_request(conn, case_ref=case_ref, action=action, days=REQUEST_DAYS)
     if asked is None or asked.asked_by == account:
@@ -412,8 +418,16 @@ def change(
     conn.commit()
     reach("hold.changed")
     settle(conn, holder, actor)
+    return _outcome(conn, case_ref, _changed(case_ref, action))
+
+
+def _asked(case_ref: str, action: Change) -> str:
+    return f"{case_ref}: asked to {action}. It waits for a second person, and nothing has changed yet."
+
+
+def _changed(case_ref: str, action: Change) -> str:
     done = {"extend": "extended", "narrow": "narrowed", "release": "released"}[action]
-    return _outcome(conn, case_ref, f"{case_ref} is {done}, by two people.")
+    return f"{case_ref} is {done}, by two people."
 
 
 def _ask(
@@ -441,12 +455,11 @@ def _ask(
     append(conn, actor, [BlockerChangeAsked(blocker=hold.blocker, change=action)])
     _say_yes(conn, hold.case_ref, action, account, predicate or hold.blocker, actor)
     conn.commit()
-    text = f"{hold.case_ref}: asked to {action}. It waits for a second person, and nothing has changed yet."
-    return _outcome(conn, hold.case_ref, text, waits=True)
+    return _outcome(conn, hold.case_ref, _asked(hold.case_ref, action), waits=True)
 
 
 def _carry_out(conn: db.Connection, hold: db.Row, action: Change, asked: db.Row, account: str, actor: Actor) -> None:
-    q, events = db.queries(), list[Event]()
+    q, events = db.queries(), list[TrailEvent]()
     if action == "extend":
         _check_dates(helsinki_day(db.now(conn)), asked.review_on, asked.ends_on)
         q.hold_extended(conn, case_ref=hold.case_ref, review_on=asked.review_on, ends_on=asked.ends_on)
@@ -535,10 +548,10 @@ def _settle_batch(
     reach("hold.flagged")
     list(q.lock_audio(conn, recordings=batch))
     rows = [r for r in q.look_at_audio(conn, recordings=batch) if r.version_id]
-    answers = list(pool.map(partial(_align, holder), rows))
+    answers = list(pool.map(partial(_align, holder, Event()), rows))
     reach("hold.stored")
     by = {answer: [r for r, a in zip(rows, answers, strict=True) if a == answer] for answer in set(answers)}
-    alike: dict[Event, list[UUID]] = {}
+    alike: dict[TrailEvent, list[UUID]] = {}
     for answer, flag, event in (("held", True, LegalHoldPlaced), ("lifted", False, LegalHoldLifted)):
         q.flag_audio(conn, recordings=[r.recording for r in by.get(answer, ())], legal_hold=flag)
         for r in by.get(answer, ()):
@@ -555,13 +568,17 @@ def _settle_batch(
     return Counter(answers)
 
 
-def _align(holder: Holder, row: db.Row) -> str:
+def _align(holder: Holder, down: Event, row: db.Row) -> str:
+    """One call to the store; after the first that fails no more of the batch, since rows are locked meanwhile."""
     try:
+        if down.is_set():
+            return "unreachable"
         if not row.covered:
             holder.release(row.object_key, row.version_id)
             return "lifted"
         return "held" if holder.hold(row.object_key, row.version_id) else "missing"
     except CallkeeperError:
+        down.set()
         return "unreachable"
 
 

@@ -59,9 +59,10 @@ update hold set blocker = :blocker where case_ref = :case_ref;
 -- It holds nothing any more.
 update hold set released_at = callkeeper_now() where case_ref = :case_ref;
 
--- name: request_of_run$
--- Whether this run of the DAG has asked for this change, or confirmed it: a task that is run again does neither twice.
-select exists (select from hold_request where case_ref = :case_ref and action = :action and :run::text in (asked_run, confirmed_run));
+-- name: request_of_run^
+-- The change that this run of the DAG has asked for, or confirmed: a task that is run again does neither twice.
+select confirmed_at, withdrawn_at from hold_request
+where case_ref = :case_ref and action = :action and :run::text in (asked_run, confirmed_run) order by request desc limit 1;
 
 -- name: open_request^
 -- A change that waits for its second person; after so many days it is no longer meant.
