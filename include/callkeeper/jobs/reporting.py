@@ -11,8 +11,10 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -286,11 +288,7 @@ def write(conn: db.Connection, store: Store) -> int:
     for row in waiting:
         report, body = read_night(conn, row.night), evidence(conn, row.night)
         conn.rollback()
-        name = f"{row.night}" if row.revision == 1 else f"{row.night}-{row.revision}"
-        files = {
-            kind: _put(store, f"reports/deletion/{report.day}/{name}.{kind}", content, KINDS[kind])
-            for kind, content in (("json", body), ("html", as_html(report)))
-        }
+        files = _put_pair(store, f"reports/deletion/{report.day}/{row.night}", {"json": body, "html": as_html(report)})
         db.queries().night_written(conn, night=row.night, revision=row.revision, files=json.dumps(files))
         conn.commit()
     return len(waiting)
@@ -305,6 +303,18 @@ def write_what_waits(conn: db.Connection, store: Store, today: date) -> str:
         conn.rollback()
         return str(wrong)
     return ""
+
+
+def _put_pair(store: Store, name: str, contents: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
+    """Puts the kinds of one report under one name: under the next one, where another report has it.
+
+    That is an earlier one of the same night, or one of before an older state of the database was restored.
+    """
+    for attempt in count(1):
+        tried = name if attempt == 1 else f"{name}-{attempt}"
+        with suppress(StoreConflict):
+            return {kind: _put(store, f"{tried}.{kind}", content, KINDS[kind]) for kind, content in contents.items()}
+    raise AssertionError("there is always a next number")
 
 
 def _put(store: Store, key: str, content: bytes, content_type: str) -> dict[str, str]:
