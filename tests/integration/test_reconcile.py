@@ -43,12 +43,12 @@ def s3(seaweed):
 
 
 def reconcile(office, key="morning", **instead):
-    """All parts, in their order; ``store`` and ``vendors`` may be others."""
+    """All parts, in their order; what is listed, what is read, and the vendors may be others."""
     app = office.app
     vendors = [app.vendor(v.id) for v in app.config.vendors]
     with office.connect() as conn:
         number = reconciling.begin(conn, key)
-        reconciling.compare_store(conn, number, app.store, ACTOR)
+        reconciling.compare_store(conn, number, instead.get("listing", app.store), ACTOR)
         reconciling.read_sample(conn, number, instead.get("store", app.store), sample=app.settings.reconcile_sample)
         reconciling.compare_vendors(
             conn, number, instead.get("vendors", vendors), app.keyring, relook_days=app.settings.import_relook_days
@@ -150,20 +150,20 @@ def test_a_call_that_a_person_lets_pass_is_counted_once(office):
     assert (result.total("ever"), result.total("live"), result.total("quarantined")) == (5, 4, 1)
 
 
-def test_audio_of_a_call_on_its_way_in_is_a_young_intent(fresh_office):
-    deliver(fresh_office.linna, DAY, CALLS)
-    app = fresh_office.app
-    with fresh_office.connect() as conn:
+def test_audio_of_a_call_on_its_way_in_is_a_young_intent(office):
+    deliver(office.linna, DAY, [*CALLS, Call(id="new", start=at(13), audio=tone(1, 900))], seq=2)
+    app = office.app
+    with office.connect() as conn:
         preflight(conn, app.config, run_key="half", day=DAY, first_day=None, only_vendor="linna", actor=ACTOR)
         job = app.importing(conn, "half", "linna", ACTOR)
         importing.stage(conn, job)
         importing.check(conn, job)
         fetching.fetch(conn, job, app.store, probe, lane=1, claim_rows=10)
 
-    result = reconcile(fresh_office)
+    result = reconcile(office)
 
     assert found(result) == {}
-    assert (result.counts["staged"], result.counts["quarantined"]) == (3, 1)
+    assert (result.counts["staged"], result.counts["live"]) == (1, 3)
 
 
 def test_what_callkeeper_keeps_beside_the_recordings_is_no_stray(office, s3):
@@ -240,6 +240,33 @@ def test_bytes_that_are_not_what_was_imported_are_found_by_reading_them(office, 
     assert found(result) == {"changed": 1}
     assert not result.balanced
     assert str(row.recording) in caplog.text
+
+
+class Meanwhile:
+    """The store, in which something happens between the listing and the look at the rows."""
+
+    def __init__(self, store, happens):
+        self.store, self.happens = store, happens
+
+    def versions(self, prefix):
+        yield from list(self.store.versions(prefix))
+        self.happens()
+
+
+def test_what_goes_while_the_store_is_listed_is_no_stray_and_has_not_risen(office):
+    result = reconcile(office, listing=Meanwhile(office.app.store, lambda: erase(office, "a", "night")))
+
+    assert found(result) == {}
+    assert (result.counts["went"], result.counts["live"]) == (1, 2)
+
+
+def test_what_comes_while_the_store_is_listed_is_not_missing(office):
+    deliver(office.linna, DAY, [*CALLS, Call(id="new", start=at(13), audio=tone(1, 900))], seq=2)
+
+    result = reconcile(office, listing=Meanwhile(office.app.store, lambda: office.run("meanwhile")))
+
+    assert found(result) == {}
+    assert (result.counts["live"], result.total("live")) == (3, 4)
 
 
 class Reader:

@@ -195,19 +195,20 @@ select count(*) as n, array(select recording from dead order by 1 limit 20) as s
 
 -- name: balance_sheet
 -- All that was ever imported, per vendor, by three counts that know nothing of each other: what runs counted, what the trail was
--- told, and what is there. One statement, so one moment.
+-- told, and what is there. One statement, so one moment. An event's bytes are canonical: its action comes first, and a field is
+-- found by its name and quotes (five times as fast as reading JSON; ADR 0168).
 with told as (
-    select b ->> 'vendor' as vendor,
-        count(*) filter (where b ->> 'action' = 'recording.kept') as kept,
-        count(*) filter (where b ->> 'action' = 'recording.quarantined') as quarantined,
-        count(*) filter (where b ->> 'action' = 'quarantine.left') as restaged,
-        count(*) filter (where b ->> 'action' = 'deletion.planned' and b ->> 'state_before' = 'quarantined') as rejected
-    from (
-        select convert_from(body, 'UTF8')::jsonb as b from event
-        where (class = 'import' and (substring(body for 26) = '{"action":"recording.kept"' or substring(body for 33) = '{"action":"recording.quarantined"'
-                or substring(body for 27) = '{"action":"quarantine.left"'))
-           or (class = 'deletion' and substring(body for 28) = '{"action":"deletion.planned"')
-    ) e group by 1
+    select split_part(split_part(convert_from(body, 'UTF8'), '"vendor":"', 2), '"', 1) as vendor,
+        count(*) filter (where substring(body for 26) = '{"action":"recording.kept"') as kept,
+        count(*) filter (where substring(body for 33) = '{"action":"recording.quarantined"') as quarantined,
+        count(*) filter (where substring(body for 27) = '{"action":"quarantine.left"') as restaged,
+        count(*) filter (where class = 'deletion') as rejected
+    from event
+    where (class = 'import' and (substring(body for 26) = '{"action":"recording.kept"' or substring(body for 33) = '{"action":"recording.quarantined"'
+            or substring(body for 27) = '{"action":"quarantine.left"'))
+       or (class = 'deletion' and substring(body for 28) = '{"action":"deletion.planned"'
+            and position('"state_before":"quarantined"' in body) > 0)
+    group by 1
 ), counted as (
     select vendor, sum(n) as kept from tally where outcome = 'kept' group by 1
 ), live as (
@@ -221,4 +222,4 @@ select vendor, coalesce(c.kept, 0)::bigint as counted, coalesce(t.kept, 0) as to
     coalesce(t.quarantined - t.restaged, 0) as into_quarantine, coalesce(t.rejected, 0) as out_of_quarantine,
     coalesce(l.n, 0) as live, coalesce(q.n, 0) as quarantined, coalesce(g.n, 0) as gone
 from told t full join counted c using (vendor) full join live l using (vendor) full join waiting q using (vendor) full join gone g using (vendor)
-where vendor <> '-' order by vendor;
+order by vendor;
