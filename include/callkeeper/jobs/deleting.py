@@ -108,7 +108,8 @@ def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Count
         conn.commit()
         done["planned"] += len(fresh)
         done["surplus"] += sum(r.waits == "surplus" for r in fresh)
-        at, recording = rows[-1].eligible_at, rows[-1].recording
+        (last,) = (r for r in rows if not r.fresh)
+        at, recording = last.due_at, last.recording
         log.info("%d planned", done["planned"])
     planned = q.night_planned(conn, night=night.night)
     q.forget_counts(conn, night=night.night, due=True)
@@ -336,6 +337,7 @@ def _record_gone(
 ) -> None:
     """The store is proven empty of these: rows, numbers and keys go; commits."""
     q = db.queries()
+    q.lock_gone(conn, recordings=[r.recording for r in gone])
     rows = list(
         q.proven_gone(
             conn,
@@ -351,8 +353,9 @@ def _record_gone(
             catalogued=r.catalogued,
         ),
     )  # fmt: skip
+    q.erase(conn, recordings=[r.recording for r in rows])
+    alike |= _finish(conn, [(r.recording, "not_asked", None) for r in rows if r.without_vendor], night.night)
     append(conn, actor, (), alike=alike)
-    _finish(conn, [(r.recording, "not_asked", None) for r in rows if r.without_vendor], night.night, actor)
     reach("send.before_scrubbed")
     conn.commit()
     reach("send.after_scrubbed")
@@ -407,11 +410,8 @@ def ask_vendor(
             key=lambda r: r.recording,
         )  # fmt: skip
         asked = [r for r in rows if r.answer != "accepted"]
-        append(
-            conn,
-            actor,
-            [VendorAsked(recording=r.recording, controller=r.controller, vendor=vendor.name) for r in asked],
-        )
+        alike = _alike(asked, lambda r: VendorAsked(recording=ANY, controller=r.controller, vendor=vendor.name))
+        append(conn, actor, (), alike=alike)
         reach("ask.before_commit")
         conn.commit()
         if not rows:
@@ -481,34 +481,36 @@ def _ask(vendor: Vendor, keyring: Keyring, row: db.Row) -> _Answer:
 def _record_answers(conn: db.Connection, night: Night, answers: Sequence[_Answer], actor: Actor) -> Counter[str]:
     q = db.queries()
     lost = [a.row for a in answers if a.trouble == "key_missing"]
-    q.stop(conn, recordings=[r.recording for r in lost], trouble="key_missing")
-    events: list[Event] = [
-        DeletionStopped(
-            recording=r.recording, controller=r.controller, trigger="vendor_copy", trouble="key_missing",
+    if lost:
+        q.stop(conn, recordings=[r.recording for r in lost], trouble="key_missing")
+    alike = _alike(
+        lost,
+        lambda r: DeletionStopped(
+            recording=ANY, controller=r.controller, trigger="vendor_copy", trouble="key_missing",
             state_before="store_gone",
+        ),
+    )  # fmt: skip
+    answered = {a.row.recording: a for a in answers if a.trouble != "key_missing"}
+    heard = list(
+        q.vendor_answered(
+            conn,
+            recordings=list(answered),
+            fences=[a.row.fence for a in answered.values()],
+            answers=[a.answer for a in answered.values()],
+            confirmed=[a.confirmed for a in answered.values()],
+            troubles=[a.trouble or None for a in answered.values()],
         )
-        for r in lost
-    ]  # fmt: skip
-    answered = [a for a in answers if a.trouble != "key_missing"]
-    rows = q.vendor_answered(
-        conn,
-        recordings=[a.row.recording for a in answered],
-        fences=[a.row.fence for a in answered],
-        answers=[a.answer for a in answered],
-        confirmed=[a.confirmed for a in answered],
-        troubles=[a.trouble or None for a in answered],
     )
-    heard = {r.recording: r for r in rows}
-    events += [
-        VendorAnswered(
-            recording=r.recording, controller=r.controller, vendor=r.vendor, answer=r.answer, confirmed=r.confirmed
-        )
-        for r in heard.values()
-        if r.changed
-    ]
-    append(conn, actor, events)
-    final = [(a.row.recording, a.answer or "", a.confirmed) for a in answered if a.final and a.row.recording in heard]
-    _finish(conn, final, night.night, actor)
+    alike |= _alike(
+        # The claim is still ours, so nobody has changed the answer since.
+        [r for r in heard if r.answer != answered[r.recording].row.answer],
+        lambda r: VendorAnswered(
+            recording=ANY, controller=r.controller, vendor=r.vendor, answer=r.answer, confirmed=r.confirmed
+        ),
+    )
+    final = [answered[r.recording] for r in heard if answered[r.recording].final]
+    alike |= _finish(conn, [(a.row.recording, a.answer or "", a.confirmed) for a in final], night.night)
+    append(conn, actor, (), alike=alike)
     reach("ask.before_recorded")
     conn.commit()
     reach("ask.after_recorded")
@@ -516,9 +518,14 @@ def _record_answers(conn: db.Connection, night: Night, answers: Sequence[_Answer
 
 
 def _finish(
-    conn: db.Connection, final: Sequence[tuple[UUID, str, bool | None]], night: int | None, actor: Actor
-) -> None:
-    """The vendor's answers (recording, answer, confirmed) are final: the last of the person's data goes, in the caller's transaction."""
+    conn: db.Connection, final: Sequence[tuple[UUID, str, bool | None]], night: int | None
+) -> dict[Event, list[UUID]]:
+    """The vendor's answers (recording, answer, confirmed) are final: the last of the person's data goes, in the caller's transaction.
+
+    Returns the events of it, for the caller to append.
+    """
+    if not final:
+        return {}
     rows = db.queries().finish(
         conn,
         recordings=[recording for recording, _, _ in final],
@@ -526,16 +533,12 @@ def _finish(
         confirmed=[confirmed for _, _, confirmed in final],
         night=night,
     )
-    append(
-        conn,
-        actor,
-        [
-            DeletionDone(
-                recording=r.recording, controller=r.controller, vendor=r.vendor, trigger=r.trigger, due_at=utc(r.due_at),
-                versions_removed=r.versions_removed, vendor_answer=r.vendor_answer, vendor_confirmed=r.vendor_confirmed,
-            )
-            for r in rows
-        ],
+    return _alike(
+        rows,
+        lambda r: DeletionDone(
+            recording=ANY, controller=r.controller, vendor=r.vendor, trigger=r.trigger, due_at=utc(r.due_at),
+            versions_removed=r.versions_removed, vendor_answer=r.vendor_answer, vendor_confirmed=r.vendor_confirmed,
+        ),
     )  # fmt: skip
 
 
@@ -547,7 +550,7 @@ def settle_at_vendor(conn: db.Connection, recording: UUID, actor: Actor) -> None
     found = db.queries().open_line(conn, recording=recording)
     if found is None:
         raise NotFound("No deletion of that recording is open at its vendor.")
-    _finish(conn, [(recording, "settled_by_person", None)], None, actor)
+    append(conn, actor, (), alike=_finish(conn, [(recording, "settled_by_person", None)], None))
     conn.commit()
 
 

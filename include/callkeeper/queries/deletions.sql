@@ -17,7 +17,8 @@ select max(made_at) from forecast where made_at < (select started_at from night 
 
 -- name: plan_expired
 -- The next expired recordings that the journal does not know, into the journal. Foreseen is what stood in the catalogue with this
--- end when the last forecast looked as far ahead; the rest is a surplus. A withdrawn deletion is taken up again.
+-- end when the last forecast looked as far ahead; the rest is a surplus. A withdrawn deletion is taken up again. The one row that is not
+-- fresh is the last that was looked at: joining the two would cost their product, since nothing is known of their sizes.
 with due as (
     select r.recording, r.vendor, r.controller, r.object_key, r.eligible_at, r.term_since, d.state
     from recording r left join deletion d on d.recording = r.recording
@@ -32,11 +33,11 @@ with due as (
     on conflict (recording) do update set state = 'planned', trigger = excluded.trigger, due_at = excluded.due_at, waits = excluded.waits,
         controller = excluded.controller, decision = null, night = null, planned_at = callkeeper_now()
         where deletion.state = 'withdrawn'
-    returning recording, waits
+    returning recording, vendor, controller, due_at, waits
 )
-select due.recording, due.vendor, due.controller, due.eligible_at, fresh.recording is not null as fresh, fresh.waits
-from due left join fresh on fresh.recording = due.recording
-order by due.eligible_at, due.recording;
+select recording, vendor, controller, due_at, waits, true as fresh from fresh
+union all
+(select recording, vendor, controller, eligible_at, null, false from due order by eligible_at desc, recording desc limit 1);
 
 -- name: night_planned^
 -- The night is planned: what it counts is fixed from here on. Whether it is so for the first time.
@@ -133,26 +134,31 @@ order by l.object_key, l.recording;
 -- The point of no return.
 update deletion set state = 'sending', sending_at = callkeeper_now(), trouble = null where recording = any (:recordings) and state = 'armed';
 
--- name: proven_gone
--- The store is proven empty: the catalogue's row goes, and with it number, pseudonym, hash and key; the journal keeps the vendor's
--- sealed reference until its answer is final. A worker whose claim is not the last one changes nothing.
-with mine as (
-    select d.recording, p.removed
-    from unnest(:recordings::uuid[], :fences::integer[], :removed::integer[]) as p (recording, fence, removed)
-    join deletion d on d.recording = p.recording and d.fence = p.fence and d.state = 'sending'
-    order by d.recording for update of d
-), erased as (
-    delete from recording r using mine m where r.recording = m.recording
-    returning r.recording, r.identity, r.sealed_ref
+-- name: lock_gone$
+-- The rows of these, for nobody else to change until the transaction ends: a statement of its own, before the look.
+with r as (
+    select recording from recording where recording = any (:recordings) order by recording for update
+), d as (
+    select recording from deletion where recording = any (:recordings) order by recording for update
 )
+select (select count(*) from r) + (select count(*) from d);
+
+-- name: proven_gone
+-- The store is proven empty: the journal takes over what the vendor is to be asked with, and forgets the rest. A worker whose claim
+-- is not the last one changes nothing.
 update deletion d set state = 'store_gone', store_gone_at = callkeeper_now(), absence_checked_at = callkeeper_now(),
-    versions_removed = m.removed, catalogued = e.recording is not null,
-    identity = coalesce(e.identity, d.identity), sealed_ref = coalesce(e.sealed_ref, d.sealed_ref),
+    versions_removed = p.removed, catalogued = r.recording is not null,
+    identity = coalesce(r.identity, d.identity), sealed_ref = coalesce(r.sealed_ref, d.sealed_ref),
     line = null, pseudonym = null, started_at = null, object_key = null, version_id = null, legal_hold = null,
     lane = null, lease_until = null, trouble = null
-from mine m left join erased e on e.recording = m.recording
-where d.recording = m.recording
+from unnest(:recordings::uuid[], :fences::integer[], :removed::integer[]) as p (recording, fence, removed)
+left join recording r on r.recording = p.recording
+where d.recording = p.recording and d.fence = p.fence and d.state = 'sending'
 returning d.recording, d.controller, d.trigger, d.catalogued, d.versions_removed, d.sealed_ref is null as without_vendor;
+
+-- name: erase!
+-- The catalogue's rows go, and with them number, pseudonym, hash and key.
+delete from recording where recording = any (:recordings);
 
 -- name: not_gone!
 -- The store did not let go of them, or did not say: they stay where they are, with the reason, for the next night.
@@ -195,10 +201,9 @@ returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor
 -- What the vendor said of recordings that it still has, or may have.
 update deletion d set vendor_answer = p.answer, vendor_confirmed = p.confirmed, trouble = p.trouble, lane = null, lease_until = null
 from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[], :troubles::text[])
-    as p (recording, fence, answer, confirmed, trouble), deletion was
-where d.recording = p.recording and d.fence = p.fence and d.state = 'store_gone' and was.recording = d.recording
-returning d.recording, d.controller, d.vendor, d.vendor_answer as answer, d.vendor_confirmed as confirmed,
-    was.vendor_answer is distinct from d.vendor_answer as changed;
+    as p (recording, fence, answer, confirmed, trouble)
+where d.recording = p.recording and d.fence = p.fence and d.state = 'store_gone'
+returning d.recording, d.controller, d.vendor, d.vendor_answer as answer, d.vendor_confirmed as confirmed;
 
 -- name: stop!
 -- It cannot go on without a person.

@@ -19,6 +19,9 @@ def append(
 
     ``alike``: events whose recording is ANY, each to be written once for each of its recordings.
     """
+    several = list(events)
+    if not several and not alike:
+        return 0
     at = db.now(conn)
     stamp, who, n = utc(at), actor.facts(), 0
     with (
@@ -26,7 +29,7 @@ def append(
         cursor.copy("copy callkeeper.event (class, at, body) from stdin (format binary)") as copy,
     ):
         copy.set_types(["text", "timestamptz", "bytea"])
-        for event in events:
+        for event in several:
             copy.write_row((event.event_class, at, canonical(event, who, stamp)))
             n += 1
         for event, recordings in (alike or {}).items():
