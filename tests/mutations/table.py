@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,10 @@ class Mutation:
     edits: tuple[tuple[str, str, str], ...]
     tests: tuple[str, ...]
     """Node ids under tests/."""
+
+    def wrong(self, package: Path) -> list[str]:
+        """The files in which a text does not stand exactly once, or would not change."""
+        return [file for file, old, new in self.edits if old == new or (package / file).read_text().count(old) != 1]
 
     @property
     def names(self) -> str:
@@ -220,9 +225,9 @@ MUTATIONS = (
                 "    rows = list(q.fetched(",
             ),
             (
-                "queries/staging.sql",
-                "from staging s\nwhere s.vendor = :vendor and s.run = :run and s.state = 'fetched'\norder by s.recording limit :limit;",
-                f"from staging s, {LOCK}\nwhere s.vendor = :vendor and s.run = :run and s.state = 'fetched'\norder by s.recording limit :limit;",
+                "queries/recordings.sql",
+                "from staging s\nwhere s.vendor = :vendor and s.run = :run and s.state = 'fetched'\norder by",
+                f"from staging s, {LOCK}\nwhere s.vendor = :vendor and s.run = :run and s.state = 'fetched'\norder by",
             ),
         ),
         tests=guard("an_import_waits_for_a_hold_that_is_being_placed_and_sees_it"),
@@ -285,15 +290,9 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        guard="a refusal is told as one",
-        change="the errors are dropped",
-        edits=(
-            (
-                DELETING,
-                "    refused = destroyer.delete(known) if known else {}\n",
-                "    refused = {}\n    if known:\n        destroyer.delete(known)\n",
-            ),
-        ),
+        guard="why a store let nothing go is told",
+        change="the errors' codes are dropped",
+        edits=((DELETING, "codes = {key: code for (key, _), code in refused.items()}", "codes = {}"),),
         tests=sweep("a_store_that_denies_each_version_says_so_and_is_tried_again"),
     ),
     Mutation(
@@ -333,8 +332,8 @@ MUTATIONS = (
         edits=(
             (
                 DELETIONS,
-                "join deletion d on d.recording = p.recording and d.fence = p.fence and d.state = 'sending'\n    order by",
-                "join deletion d on d.recording = p.recording and d.state = 'sending'\n    order by",
+                "where d.recording = p.recording and d.fence = p.fence and d.state = 'sending'\nreturning d.recording, d.controller, d.trigger",
+                "where d.recording = p.recording and d.state = 'sending'\nreturning d.recording, d.controller, d.trigger",
             ),
         ),
         tests=guard("a_worker_whose_claim_was_taken_over_records_nothing"),
