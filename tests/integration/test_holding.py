@@ -528,6 +528,19 @@ def test_a_hold_is_not_narrowed_to_what_it_does_not_cover(kept, by):
         narrower(kept, case_ref, **by)
 
 
+def test_an_older_draft_does_not_widen_what_was_narrowed_since(kept):
+    case_ref = placed(kept)
+    narrower(kept, case_ref, controller="punavaara")
+    kept.set_clock(NOW + timedelta(minutes=1))
+    narrower(kept, case_ref, controller="phm")
+    for account in ("officer", "deputy"):
+        act(kept, "narrow", case_ref, account)
+
+    with pytest.raises(NotAllowed):
+        act(kept, "narrow", case_ref, "officer")
+    assert {r for r, stands in in_store(kept).items() if stands} == {recording(kept, line="+358102708001")}
+
+
 def test_narrowed_is_not_the_same_again(kept):
     case_ref = placed(kept)
     with pytest.raises(NotAllowed, match="leaves nothing out"):

@@ -446,7 +446,11 @@ def _ask(
         drafted = q.drafted_predicate(conn, case_ref=hold.case_ref)
         if drafted is None:
             raise NotAllowed("Nothing narrower was drafted.", mend="`callkeeper hold draft --case` writes it down.")
-        predicate = drafted.predicate
+        predicate, part = drafted.predicate, _as_predicate(drafted)
+        if _predicate(conn, hold.blocker).narrowed(part) != part:
+            raise NotAllowed(
+                "It was narrowed otherwise since.", mend="`callkeeper hold draft --case` writes it down anew."
+            )
     q.withdraw_request(conn, case_ref=hold.case_ref, action=action)
     q.ask_for_change(
         conn, case_ref=hold.case_ref, action=action, review_on=review_on, ends_on=ends_on, predicate=predicate,
