@@ -115,8 +115,8 @@ MUTATIONS = (
         edits=(
             (
                 DELETING,
-                "    db.lock_blockers(conn, exclusive=False)\n    claimed = {",
-                "    claimed = {",
+                "    db.lock_blockers(conn, exclusive=False)\n    claimed = [",
+                "    claimed = [",
             ),
         ),
         tests=guard("sending_waits_for_a_hold_that_is_being_placed_and_sees_it"),
@@ -204,8 +204,8 @@ MUTATIONS = (
         edits=(
             (
                 DELETING,
-                "    db.lock_blockers(conn, exclusive=False)\n    claimed = {",
-                "    claimed = {",
+                "    db.lock_blockers(conn, exclusive=False)\n    claimed = [",
+                "    claimed = [",
             ),
             (
                 DELETIONS,

@@ -80,12 +80,14 @@ def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Count
     rehearsals' figures are what the yes to going live is said to.
     """
     q, done = db.queries(), Counter[str]()
+    # Asked now, and not of the night: an old rehearsal that is run again after the yes is no way past the safety stop.
+    is_live = decisions.find(conn, "go_live", "approve") is not None
     foreseen_at = q.foreseen_at(conn, night=night.night)
     at, recording = _LONG_AGO, _FIRST
     while True:
         rows = list(
             q.plan_expired(
-                conn, after_at=at, after=recording, limit=rules.chunk_rows, foreseen_only=night.live,
+                conn, after_at=at, after=recording, limit=rules.chunk_rows, foreseen_only=is_live,
                 foreseen_at=foreseen_at,
             )
         )  # fmt: skip
@@ -148,6 +150,7 @@ def arm(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counte
             q.night_sliced(conn, night=night.night)
         left -= len(ready)
         armed = [r.recording for r in ready]
+        q.lock_journal(conn, recordings=[r.recording for r in rows])
         q.suppress(conn, recordings=armed)
         q.arm(conn, recordings=armed)
         newly_blocked = [r for r in by["blocked"] if r.state != "blocked"]
@@ -222,17 +225,14 @@ def _to_sending(
     """
     q = db.queries()
     db.lock_blockers(conn, exclusive=False)
-    claimed = {
-        r.recording: r.fence
-        for r in q.claim_to_send(
-            conn, lane=lane, after_key=after[0], after=after[1], limit=rules.claim_rows,
-            lease_minutes=rules.lease_minutes,
-        )
-    }  # fmt: skip
+    claimed = [
+        r.recording
+        for r in q.claim_to_send(conn, lane=lane, after_key=after[0], after=after[1], limit=rules.claim_rows)
+    ]
     if not claimed:
         conn.rollback()
         return [], None
-    rows = list(q.send_verdicts(conn, recordings=list(claimed)))
+    rows = list(q.send_verdicts(conn, recordings=claimed))
     reach("send.locked")
     withdrawn = [r for r in rows if r.verdict == "withdrawn"]
     # What is covered and was sent is looked for first: a legal hold that stands may have come a moment too late.
@@ -240,16 +240,16 @@ def _to_sending(
     ready = [r for r in rows if r.verdict == "sending" and r.state == "armed"]
     q.withdraw(conn, recordings=[r.recording for r in withdrawn], night=night.night)
     q.block(conn, recordings=[r.recording for r in blocked])
-    q.to_sending(conn, recordings=[r.recording for r in ready])
+    out = {r.recording for r in (*withdrawn, *blocked)}
+    batch = [r for r in rows if r.recording not in out]
+    q.to_sending(conn, recordings=[r.recording for r in batch], lane=lane, lease_minutes=rules.lease_minutes)
     alike = _alike(ready, lambda r: DeletionSending(recording=ANY, controller=r.controller, trigger=r.trigger))
     alike |= _alike(blocked, _blocked) | _alike(withdrawn, _withdrawn)
     append(conn, actor, (), alike=alike)
     reach("send.before_commit")
     conn.commit()
     done += Counter(blocked=len(blocked), withdrawn=len(withdrawn))
-    out = {r.recording for r in (*withdrawn, *blocked)}
-    last = max((r.object_key or "", r.recording) for r in rows)
-    return [r for r in rows if r.recording not in out], last
+    return batch, max((r.object_key or "", r.recording) for r in rows)
 
 
 def _destroy(
@@ -267,6 +267,8 @@ def _destroy(
     removed = Counter(v.key for v in known if (v.key, v.version_id) not in refused)
     untouchable = {r.object_key for r in batch if r.verdict == "blocked"}
     left = _left(destroyer, batch)
+    # Of a key that was denied a version no other is touched: a legal hold may stand on it.
+    untouchable |= {key for (key, _), code in refused.items() if code == "denied"}
     extra = [v for v in left if v.key not in untouchable and (v.key, v.version_id) not in refused]
     if extra:
         # Versions that the catalogue does not know, delete markers, and what a store said it had deleted.
@@ -285,7 +287,8 @@ def _destroy(
     _record_gone(conn, night, gone, removed, actor)
     if there:
         troubles = {r.recording: _trouble(r, codes, uploads) for r in there}
-        _record_there(conn, there, troubles, actor)
+        denied = {v.key: v.version_id for v in left if not v.is_delete_marker and codes.get(v.key) == "denied"}
+        _record_there(conn, there, troubles, denied, actor)
     return Counter(gone=len(gone), there=len(there))
 
 
@@ -354,7 +357,8 @@ def _record_gone(
         ),
     )  # fmt: skip
     q.erase(conn, recordings=[r.recording for r in rows])
-    alike |= _finish(conn, [(r.recording, "not_asked", None) for r in rows if r.without_vendor], night.night)
+    final = _finish(conn, [(r, "not_asked", None) for r in rows if r.without_vendor], night.night)
+    alike |= _alike(final, _done)
     append(conn, actor, (), alike=alike)
     reach("send.before_scrubbed")
     conn.commit()
@@ -490,26 +494,22 @@ def _record_answers(conn: db.Connection, night: Night, answers: Sequence[_Answer
             state_before="store_gone",
         ),
     )  # fmt: skip
-    answered = {a.row.recording: a for a in answers if a.trouble != "key_missing"}
+    was = {a.row.recording: a.row.answer for a in answers}
+    still_open = [a for a in answers if a.trouble and a.trouble != "key_missing"]
     heard = list(
         q.vendor_answered(
             conn,
-            recordings=list(answered),
-            fences=[a.row.fence for a in answered.values()],
-            answers=[a.answer for a in answered.values()],
-            confirmed=[a.confirmed for a in answered.values()],
-            troubles=[a.trouble or None for a in answered.values()],
+            recordings=[a.row.recording for a in still_open],
+            fences=[a.row.fence for a in still_open],
+            answers=[a.answer for a in still_open],
+            confirmed=[a.confirmed for a in still_open],
+            troubles=[a.trouble for a in still_open],
         )
+        if still_open
+        else ()
     )
-    alike |= _alike(
-        # The claim is still ours, so nobody has changed the answer since.
-        [r for r in heard if r.answer != answered[r.recording].row.answer],
-        lambda r: VendorAnswered(
-            recording=ANY, controller=r.controller, vendor=r.vendor, answer=r.answer, confirmed=r.confirmed
-        ),
-    )
-    final = [answered[r.recording] for r in heard if answered[r.recording].final]
-    alike |= _finish(conn, [(a.row.recording, a.answer or "", a.confirmed) for a in final], night.night)
+    final = _finish(conn, [(a.row, a.answer or "", a.confirmed) for a in answers if a.final], night.night)
+    alike |= _alike((r for r in (*heard, *final) if r.answer != was[r.recording]), _answered) | _alike(final, _done)
     append(conn, actor, (), alike=alike)
     reach("ask.before_recorded")
     conn.commit()
@@ -518,28 +518,20 @@ def _record_answers(conn: db.Connection, night: Night, answers: Sequence[_Answer
 
 
 def _finish(
-    conn: db.Connection, final: Sequence[tuple[UUID, str, bool | None]], night: int | None
-) -> dict[Event, list[UUID]]:
-    """The vendor's answers (recording, answer, confirmed) are final: the last of the person's data goes, in the caller's transaction.
-
-    Returns the events of it, for the caller to append.
-    """
+    conn: db.Connection, final: Sequence[tuple[db.Row, str, bool | None]], night: int | None
+) -> Sequence[db.Row]:
+    """The vendor's answers (row, answer, confirmed) are final: the last of the person's data goes, in the caller's transaction."""
     if not final:
-        return {}
+        return []
     rows = db.queries().finish(
         conn,
-        recordings=[recording for recording, _, _ in final],
+        recordings=[r.recording for r, _, _ in final],
+        fences=[r.fence for r, _, _ in final],
         answers=[answer for _, answer, _ in final],
         confirmed=[confirmed for _, _, confirmed in final],
         night=night,
     )
-    return _alike(
-        rows,
-        lambda r: DeletionDone(
-            recording=ANY, controller=r.controller, vendor=r.vendor, trigger=r.trigger, due_at=utc(r.due_at),
-            versions_removed=r.versions_removed, vendor_answer=r.vendor_answer, vendor_confirmed=r.vendor_confirmed,
-        ),
-    )  # fmt: skip
+    return list(rows)
 
 
 # --- by a person's word -----------------------------------------------------------------------------------------------
@@ -550,7 +542,7 @@ def settle_at_vendor(conn: db.Connection, recording: UUID, actor: Actor) -> None
     found = db.queries().open_line(conn, recording=recording)
     if found is None:
         raise NotFound("No deletion of that recording is open at its vendor.")
-    append(conn, actor, (), alike=_finish(conn, [(recording, "settled_by_person", None)], None))
+    append(conn, actor, (), alike=_alike(_finish(conn, [(found, "settled_by_person", None)], None), _done))
     conn.commit()
 
 
@@ -615,6 +607,19 @@ def _withdrawn(row: db.Row) -> Event:
     return DeletionWithdrawn(
         recording=ANY, controller=row.controller, trigger=row.trigger, reason="term_not_over", state_before=row.state
     )
+
+
+def _answered(row: db.Row) -> Event:
+    return VendorAnswered(
+        recording=ANY, controller=row.controller, vendor=row.vendor, answer=row.answer, confirmed=row.confirmed
+    )
+
+
+def _done(row: db.Row) -> Event:
+    return DeletionDone(
+        recording=ANY, controller=row.controller, vendor=row.vendor, trigger=row.trigger, due_at=utc(row.due_at),
+        versions_removed=row.versions_removed, vendor_answer=row.answer, vendor_confirmed=row.confirmed,
+    )  # fmt: skip
 
 
 def _alike(rows: Iterable[db.Row], event: Callable[[db.Row], Event]) -> dict[Event, list[UUID]]:

@@ -31,7 +31,7 @@ with due as (
             then 'surplus' end
     from due where state is null or state = 'withdrawn'
     on conflict (recording) do update set state = 'planned', trigger = excluded.trigger, due_at = excluded.due_at, waits = excluded.waits,
-        controller = excluded.controller, decision = null, night = null, planned_at = callkeeper_now()
+        controller = excluded.controller, object_key = excluded.object_key, decision = null, night = null, planned_at = callkeeper_now()
         where deletion.state = 'withdrawn'
     returning recording, vendor, controller, due_at, waits
 )
@@ -76,20 +76,28 @@ from leaving l
 where l.state in ('planned', 'blocked') and l.due_at <= :planned_at and (l.due_at, l.recording) > (:after_at, :after)
 order by l.due_at, l.recording limit :limit;
 
+-- name: lock_journal$
+-- The rows of these, in their order, for nobody else to change until the transaction ends.
+select count(*) from (select recording from deletion where recording = any (:recordings) order by recording for update) l;
+
 -- name: suppress!
--- Before anything is deleted, its tombstone: it may not come back (architecture, rule 7).
+-- Before anything is deleted, its tombstone: it may not come back (architecture, rule 7). Not where the same call stands in the
+-- catalogue under another UUID: what was rejected was a second delivery of it.
 insert into suppression (kind, mark)
-select distinct 'recording', identity from leaving where recording = any (:recordings) and identity is not null
+select distinct 'recording', l.identity from leaving l
+where l.recording = any (:recordings) and l.identity is not null
+  and not exists (select from recording r where r.vendor = l.vendor and r.identity = l.identity and r.recording <> l.recording)
 on conflict do nothing;
 
 -- name: arm!
 -- Nothing blocks them: they will be sent.
-update deletion set state = 'armed', armed_at = callkeeper_now(), trouble = null, lane = null, lease_until = null
+update deletion set state = 'armed', armed_at = callkeeper_now(), tombstoned_at = null, trouble = null, lane = null, lease_until = null
 where recording = any (:recordings) and state in ('planned', 'blocked');
 
 -- name: block!
 -- Something blocks them: looked at again each night.
-update deletion set state = 'blocked', trouble = null, lane = null, lease_until = null where recording = any (:recordings);
+update deletion set state = 'blocked', trouble = null, lane = null, lease_until = null
+where recording = any (:recordings) and state in ('planned', 'armed', 'sending');
 
 -- name: unblock!
 -- Nothing blocks them any more, and they wait for something else.
@@ -97,7 +105,7 @@ update deletion set state = 'planned' where recording = any (:recordings) and st
 
 -- name: withdraw!
 -- Their ground fell away.
-update deletion set state = 'withdrawn', night = :night where recording = any (:recordings);
+update deletion set state = 'withdrawn', night = :night where recording = any (:recordings) and state in ('planned', 'blocked', 'armed');
 
 -- name: count_armed$
 -- How many this night has armed so far.
@@ -108,20 +116,16 @@ select count(*) from deletion where armed_at >= (select started_at from night wh
 update night set sliced = true where night = :night;
 
 -- name: claim_to_send
--- A lane's next batch in the order of the keys: nobody's, its own from an earlier try, or one whose lane has gone silent.
-update deletion d set lane = :lane, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1
-from (
-    select recording from deletion
-    where state in ('armed', 'sending') and (coalesce(object_key, ''), recording) > (:after_key, :after)
-      and (lane is null or lane = :lane or lease_until < clock_timestamp())
-    order by coalesce(object_key, ''), recording limit :limit for update skip locked
-) mine
-where d.recording = mine.recording
-returning d.recording, d.fence;
+-- A lane's next batch in the order of the keys: nobody's, its own from an earlier try, or one whose lane has gone silent. Nothing is
+-- sent of which no tombstone stands outside the database.
+select recording from deletion
+where state in ('armed', 'sending') and tombstoned_at is not null and (coalesce(object_key, ''), recording) > (:after_key, :after)
+  and (lane is null or lane = :lane or lease_until < clock_timestamp())
+order by coalesce(object_key, ''), recording limit :limit for update skip locked;
 
 -- name: send_verdicts
--- What becomes of a claimed batch: asked under the blockers' lock, just before the effect.
-select l.recording, l.state, l.trigger, l.controller, l.object_key, l.version_id, l.fence, l.legal_hold,
+-- What becomes of a claimed batch, and the fence of its claim: asked under the blockers' lock, just before the effect.
+select l.recording, l.state, l.trigger, l.controller, l.object_key, l.version_id, l.fence + 1 as fence, l.legal_hold,
     case
         when l.trigger = 'retention_expired' and l.state = 'armed' and l.eligible_at > (select callkeeper_now()) then 'withdrawn'
         when exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)) then 'blocked'
@@ -131,8 +135,10 @@ from leaving l where l.recording = any (:recordings)
 order by l.object_key, l.recording;
 
 -- name: to_sending!
--- The point of no return.
-update deletion set state = 'sending', sending_at = callkeeper_now(), trouble = null where recording = any (:recordings) and state = 'armed';
+-- The point of no return. What was sent before is this claim's now.
+update deletion set state = 'sending', sending_at = case when state = 'armed' then callkeeper_now() else sending_at end, trouble = null,
+    lane = :lane, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = fence + 1
+where recording = any (:recordings);
 
 -- name: lock_gone$
 -- The rows of these, for nobody else to change until the transaction ends: a statement of its own, before the look.
@@ -149,12 +155,12 @@ select (select count(*) from r) + (select count(*) from d);
 update deletion d set state = 'store_gone', store_gone_at = callkeeper_now(), absence_checked_at = callkeeper_now(),
     versions_removed = p.removed, catalogued = r.recording is not null,
     identity = coalesce(r.identity, d.identity), sealed_ref = coalesce(r.sealed_ref, d.sealed_ref),
-    line = null, pseudonym = null, started_at = null, object_key = null, version_id = null, legal_hold = null,
+    line = null, pseudonym = null, started_at = null, object_key = null, version_id = null, revision = null, legal_hold = null,
     lane = null, lease_until = null, trouble = null
 from unnest(:recordings::uuid[], :fences::integer[], :removed::integer[]) as p (recording, fence, removed)
 left join recording r on r.recording = p.recording
 where d.recording = p.recording and d.fence = p.fence and d.state = 'sending'
-returning d.recording, d.controller, d.trigger, d.catalogued, d.versions_removed, d.sealed_ref is null as without_vendor;
+returning d.recording, d.controller, d.trigger, d.catalogued, d.versions_removed, d.fence, d.sealed_ref is null as without_vendor;
 
 -- name: erase!
 -- The catalogue's rows go, and with them number, pseudonym, hash and key.
@@ -162,9 +168,14 @@ delete from recording where recording = any (:recordings);
 
 -- name: not_gone!
 -- The store did not let go of them, or did not say: they stay where they are, with the reason, for the next night.
-update deletion d set trouble = p.trouble, lease_until = null, lane = null
-from unnest(:recordings::uuid[], :fences::integer[], :troubles::text[]) as p (recording, fence, trouble)
+update deletion d set trouble = p.trouble, lease_until = null, lane = null,
+    version_id = coalesce(d.version_id, p.version_id), legal_hold = case when p.version_id is null then d.legal_hold end
+from unnest(:recordings::uuid[], :fences::integer[], :troubles::text[], :version_ids::text[]) as p (recording, fence, trouble, version_id)
 where d.recording = p.recording and d.fence = p.fence and d.state = 'sending';
+
+-- name: denied!
+-- The store refused to delete these: whether a legal hold stands on them is not known any more, and is set right before the next try.
+update recording set legal_hold = null where recording = any (:recordings);
 
 -- name: sent_and_covered
 -- Which of these, not let go by the store, are covered by a blocker, so that no late worker can touch them any more: asked under
@@ -181,14 +192,15 @@ select distinct vendor from deletion where state = 'store_gone' order by 1;
 
 -- name: claim_to_ask
 -- The next recordings whose vendor is to be asked, or looked at again; what it refused is asked again after a week, and what a
--- hold names is left there: all else that a hold could know it by is gone.
+-- hold names, or was found to cover a moment too late, is left there: it is the last copy.
 update deletion d set lane = 0, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1,
     vendor_asked_at = case when d.vendor_answer = 'accepted' then d.vendor_asked_at else callkeeper_now() end
 from (
     select recording from deletion
     where state = 'store_gone' and vendor = :vendor and recording > :after
       and (lane is null or lane = 0 or lease_until < clock_timestamp())
-      and not exists (select from blocker b where b.ended_at is null and deletion.recording = any (b.recordings))
+      and not exists (select from blocker b where b.ended_at is null and (deletion.recording = any (b.recordings)
+          or exists (select from blocker_cover c where c.blocker = b.blocker and c.recording = deletion.recording)))
       and (vendor_answer is null or vendor_answer = 'accepted'
            or (vendor_answer = 'unsupported' and :can_delete::boolean)
            or (vendor_answer = 'refused' and vendor_asked_at < callkeeper_now() - interval '7 days'))
@@ -198,7 +210,7 @@ where d.recording = mine.recording
 returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor_answer as answer;
 
 -- name: vendor_answered
--- What the vendor said of recordings that it still has, or may have.
+-- What the vendor said of recordings that stay open there.
 update deletion d set vendor_answer = p.answer, vendor_confirmed = p.confirmed, trouble = p.trouble, lane = null, lease_until = null
 from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[], :troubles::text[])
     as p (recording, fence, answer, confirmed, trouble)
@@ -211,8 +223,11 @@ update deletion set state = 'needs_human', trouble = :trouble, lane = null, leas
 where recording = any (:recordings) and state = 'store_gone';
 
 -- name: open_line^
--- A recording that is gone here and open at its vendor, or whose vendor cannot be asked any more.
-select recording from deletion where recording = :recording and (state = 'store_gone' or (state = 'needs_human' and store_gone_at is not null))
+-- A recording that is gone here and open at its vendor, or whose vendor cannot be asked any more; not one of which a hold wants the
+-- vendor's copy.
+select recording, fence from deletion where recording = :recording and (state = 'store_gone' or (state = 'needs_human' and store_gone_at is not null))
+  and not exists (select from blocker b where b.ended_at is null and (deletion.recording = any (b.recordings)
+      or exists (select from blocker_cover c where c.blocker = b.blocker and c.recording = deletion.recording)))
 for update;
 
 -- name: retry_stopped^
@@ -226,9 +241,9 @@ returning recording, controller, trigger, state;
 update deletion d set state = 'done', done_at = callkeeper_now(), vendor_answer = p.answer, vendor_confirmed = p.confirmed,
     identity = null, sealed_ref = null, trouble = null, lane = null, lease_until = null,
     night = coalesce(:night, (select max(night) from night where planned_at is not null and ended_at is null))
-from unnest(:recordings::uuid[], :answers::text[], :confirmed::boolean[]) as p (recording, answer, confirmed)
-where d.recording = p.recording and d.state in ('store_gone', 'needs_human') and d.store_gone_at is not null
-returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer, d.vendor_confirmed;
+from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[]) as p (recording, fence, answer, confirmed)
+where d.recording = p.recording and d.fence = p.fence and d.state in ('store_gone', 'needs_human') and d.store_gone_at is not null
+returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer as answer, d.vendor_confirmed as confirmed;
 
 -- name: count_night!
 -- What became of a night's deletions, per controller.
@@ -259,12 +274,13 @@ where night = :night and report is distinct from :report::jsonb returning night;
 select sliced from night where night = :night;
 
 -- name: make_forecast!
--- How many recordings will be due within so many days, and how many of them something blocks today.
-insert into forecast (horizon_days, controller, due, blocked)
-select h.days, c.controller, count(r.recording),
+-- How many recordings will be due within so many days of a night, and how many of them something blocks today. One forecast a night,
+-- of what it knew when it planned: what was changed since is not foreseen by it.
+insert into forecast (made_at, horizon_days, controller, due, blocked)
+select :planned_at, h.days, c.controller, count(r.recording),
     count(r.recording) filter (where exists (
         select from blocker_cover k join blocker b on b.blocker = k.blocker and b.ended_at is null where k.recording = r.recording))
 from unnest(array[1, 7, 30]) as h (days) cross join controller c
-left join recording r on r.controller = c.controller and r.eligible_at <= (select callkeeper_now()) + make_interval(days => h.days)
-group by 1, 2
+left join recording r on r.controller = c.controller and r.eligible_at <= :planned_at::timestamptz + make_interval(days => h.days)
+group by 1, 2, 3
 on conflict do nothing;
