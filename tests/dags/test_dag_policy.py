@@ -89,3 +89,13 @@ def test_import_catches_up_from_its_first_day_so_that_no_day_is_skipped(dags):
     dag = dags["import_recordings"]
     assert dag.catchup is True
     assert dag.start_date.astimezone(ZoneInfo("Europe/Helsinki")).isoformat() == f"{FIRST_DAY}T02:15:00+03:00"
+
+
+def test_only_the_import_may_be_backfilled(dags):
+    """What deletes, holds or compares acts on the present: a past night of it is no night."""
+    backfilled = {
+        name
+        for name, dag in dags.items()
+        if dag.allowed_run_types is None or "backfill" in {kind.value for kind in dag.allowed_run_types}
+    }
+    assert backfilled == {"import_recordings"}
