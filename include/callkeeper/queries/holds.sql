@@ -100,6 +100,7 @@ where q.version_id is not null and q.legal_hold is distinct from (exists (
 union
 select d.recording from deletion d
 where d.state not in ('store_gone', 'done', 'withdrawn') and d.version_id is not null
+  and (d.line is not null or d.pseudonym is not null or d.started_at is not null or d.version_id is not null)
   and not exists (select from recording r where r.recording = d.recording)
   and d.legal_hold is distinct from (exists (
     select from blocker b where covers(b, d.recording, d.controller, d.line, d.pseudonym, d.started_at)))

@@ -143,7 +143,9 @@ alter table deletion
     add column lane smallint,
     add column lease_until timestamptz,
     add column fence integer not null default 0,
+    add column revision bytea,
     add column armed_at timestamptz,
+    add column tombstoned_at timestamptz,
     add column sending_at timestamptz,
     add column versions_removed integer,
     add column absence_checked_at timestamptz,
@@ -156,9 +158,11 @@ alter table deletion
     add column trouble text,
     add constraint deletion_waits check (waits is null or decision is not null or state in ('planned', 'blocked', 'withdrawn')),
     add constraint deletion_scrubbed check (state <> 'done' or (identity is null and sealed_ref is null and line is null
-        and pseudonym is null and started_at is null and object_key is null and version_id is null)),
+        and pseudonym is null and started_at is null and object_key is null and version_id is null and revision is null)),
     add constraint deletion_proven check (state not in ('store_gone', 'done') or absence_checked_at is not null);
 comment on column deletion.waits is 'What a person must say yes to first: a surplus over the forecast, an orphan. Fulfilled by decision.';
+comment on column deletion.revision is 'What the vendor said of a call that import refused: should it say something else, the call is looked at anew.';
+comment on column deletion.tombstoned_at is 'When its tombstone stood outside the database: nothing is sent before.';
 comment on column deletion.fence is 'Counts the claims: a worker whose claim is not the last one changes nothing.';
 comment on column deletion.catalogued is 'Whether the catalogue had a row of it, which was scrubbed.';
 comment on column deletion.night is 'The night in which it was done or withdrawn.';
@@ -210,6 +214,10 @@ comment on column blocker.covered_at is 'When what it covered at its placing had
 -- As in quarantine: a call may leave it while a legal hold is being placed or lifted.
 alter table staging alter column legal_hold drop not null;
 
+-- Ways out that the journal itself has the facts of: of what stands in the catalogue it has none, and those may be millions.
+create index deletion_own on deletion (pseudonym) where state not in ('store_gone', 'done', 'withdrawn')
+    and (line is not null or pseudonym is not null or started_at is not null or version_id is not null);
+
 -- What a predicate covers now, each part of it by an index (one controller's window by a scan). Not inlined, and without
 -- just-in-time compiling: the plan is then the same for the 5 million rows of a catalogue as for none.
 create function matched(b blocker) returns table (recording uuid, controller text)
@@ -234,7 +242,14 @@ language sql stable parallel safe rows 100 set jit = off set search_path = callk
     where covers(b, q.recording, q.controller, q.line, q.pseudonym, q.started_at)
     union all
     select d.recording, coalesce(d.controller, '-') from deletion d
-    where d.state not in ('store_gone', 'done', 'withdrawn') and covers(b, d.recording, d.controller, d.line, d.pseudonym, d.started_at)
+    where d.recording = any ((b).recordings) and d.state not in ('store_gone', 'done', 'withdrawn')
+      and covers(b, d.recording, d.controller, d.line, d.pseudonym, d.started_at)
+      and not exists (select from recording r where r.recording = d.recording)
+    union all
+    select d.recording, coalesce(d.controller, '-') from deletion d
+    where (b).recordings is null and d.state not in ('store_gone', 'done', 'withdrawn')
+      and (d.line is not null or d.pseudonym is not null or d.started_at is not null or d.version_id is not null)
+      and covers(b, d.recording, d.controller, d.line, d.pseudonym, d.started_at)
       and not exists (select from recording r where r.recording = d.recording)
 $$;
 
