@@ -27,7 +27,7 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 from uuid import UUID, uuid4
 
 import boto3
@@ -36,8 +36,8 @@ from run import ACTOR, PROJECT, servers, timed
 from callkeeper import blockers, controllers, db, decisions, wiring
 from callkeeper.blockers import Blocker
 from callkeeper.deletions import Night
-from callkeeper.jobs import deleting
-from callkeeper.media import ObjectVersion
+from callkeeper.jobs import deleting, tombstones
+from callkeeper.media import ObjectVersion, Stored
 from callkeeper.settings import Settings
 from callkeeper.trail.append import ANY
 from callkeeper.trail.events import (
@@ -213,6 +213,13 @@ class Empty:
     def abort_upload(self, key: str, upload_id: str) -> None: ...
 
 
+class Taking:
+    """A store that takes a file of tombstones at once."""
+
+    def put(self, key: str, body: BinaryIO, *, sha256: bytes, size_bytes: int, content_type: str) -> Stored:
+        return Stored(key=key, version_id="v", sha256=sha256, size_bytes=size_bytes, created=True)
+
+
 class Willing:
     """A vendor that deletes at once."""
 
@@ -233,7 +240,7 @@ class OpenKeyring:
         return b"ref"
 
 
-STEPS = ("plan", "arm", "send", "ask_vendor")
+STEPS = ("plan", "arm", "tombstones", "send", "ask_vendor")
 
 
 def ours_sweep(conn: db.Connection, rules: deleting.Rules, rows: int) -> dict[str, float]:
@@ -245,6 +252,9 @@ def ours_sweep(conn: db.Connection, rules: deleting.Rules, rows: int) -> dict[st
     night = Night(**db.queries().find_night(conn, run_key=night.run_key)._asdict())
     took["arm"], armed = timed(lambda: deleting.arm(conn, night, rules, ACTOR))
     assert armed["armed"] == rows, armed
+    taking: Any = Taking()
+    took["tombstones"], written = timed(lambda: tombstones.export(conn, taking, night.night, ACTOR))
+    assert written == rows, written
     took["send"], sent = timed(lambda: deleting.send(conn, night, Empty(), lane=1, rules=rules, actor=ACTOR))
     assert sent["gone"] == rows, sent
     vendor: Any = Willing()
@@ -264,6 +274,7 @@ BARE_SUPPRESS = """
 insert into suppression (kind, mark) select 'recording', identity from recording where recording = any (%s::uuid[])
 """
 BARE_ARM = "update deletion set state = 'armed', armed_at = now() where recording = any (%s::uuid[])"
+BARE_TOMBSTONES = "update deletion set tombstoned_at = now() where recording = any (%s::uuid[])"
 BARE_SEND = """
 update deletion set state = 'sending', sending_at = now(), lane = 1, lease_until = now() + interval '15 minutes', fence = fence + 1
 where recording = any (%s::uuid[])
@@ -340,6 +351,7 @@ def bare_sweep(conn: db.Connection, rules: deleting.Rules, due: Sequence[UUID], 
     by_id = sorted(rows, key=lambda r: r.recording)
     plan, arm = (prepared(rows, rules.chunk_rows, kind) for kind in (planned, armed))
     send, scrub = (prepared(by_key, rules.claim_rows, kind) for kind in (sending, gone))
+    whole = prepared(by_id, tombstones.FILE_ROWS)
     ask = prepared(by_id, deleting.VENDOR_CLAIM_ROWS, asked)
     finish = prepared(by_id, deleting.VENDOR_CLAIM_ROWS, answered, done)
 
@@ -354,6 +366,8 @@ def bare_sweep(conn: db.Connection, rules: deleting.Rules, due: Sequence[UUID], 
     took: dict[str, float] = {}
     took["plan"], _ = timed(lambda: [run(batch, BARE_PLAN) for batch in plan])
     took["arm"], _ = timed(lambda: [run(batch, BARE_SUPPRESS, BARE_ARM) for batch in arm])
+
+    took["tombstones"], _ = timed(lambda: [run(batch, BARE_TOMBSTONES) for batch in whole])
 
     def sends() -> None:
         for sent, scrubbed in zip(send, scrub, strict=True):
@@ -427,6 +441,7 @@ def store(catalogue: Catalogue, settings: Settings, conn: db.Connection, rules: 
             deleting.plan(conn, night, rules, ACTOR)
             night = Night(**db.queries().find_night(conn, run_key=night.run_key)._asdict())
             deleting.arm(conn, night, rules, ACTOR)
+            tombstones.export(conn, app.store, night.night, ACTOR)
             seconds, sent = timed(
                 lambda night=night: deleting.send(conn, night, app.destroyer, lane=1, rules=rules, actor=ACTOR)
             )
