@@ -1,20 +1,26 @@
-"""The named steps at which a process may be killed, and the processes: programs of tests/ that run on the real servers."""
+"""The named steps at which a process may be killed, and processes that run a job on the real servers and die at one."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-import subprocess
-import sys
+import signal
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-
-from pydantic import SecretStr
+from typing import Any
 
 import callkeeper
+from callkeeper import crashpoints, wiring
+from callkeeper.jobs import deleting
+from callkeeper.settings import Settings
 from installation import Installation
 
 ROOT = Path(callkeeper.__file__).parent
-TESTS = Path(__file__).resolve().parents[1]
+# Importing everything takes longer than a night: a server does it once, and each process is forked from there.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["pytest", "run_import", "run_night", "callkeeper.media.s3", "callkeeper.vendors.drop"])
 
 
 def steps(*rooms: str) -> list[str]:
@@ -29,24 +35,38 @@ def steps(*rooms: str) -> list[str]:
     return [step.strip('"') for step in named if step.strip('"').split(".")[0] in rooms]
 
 
-def start(office: Installation, program: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """A program of tests/ as a process of its own, its settings from the environment."""
-    own = {
-        f"CALLKEEPER_{name.upper()}": str(value.get_secret_value() if isinstance(value, SecretStr) else value)
-        for name, value in office.app.settings
-        if value is not None
-    }
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / program), *arguments],
-        env={**os.environ, **own, "PYTHONPATH": f"{ROOT.parent}:{TESTS}", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def killed_at(office: Installation, step: str, job: Callable[..., object], *arguments: object) -> bool:
+    """Whether the job, in a process of its own, died at the step; killed there, as by SIGKILL."""
+    process = _FORKS.Process(target=_die_at, args=(step, office.app.settings, job, arguments))
+    process.start()
+    process.join(60)
+    return process.exitcode == -signal.SIGKILL
 
 
-def killed_at(office: Installation, step: str, program: str, *arguments: str) -> tuple[int, str]:
-    """How the program ended that is to die at the step, and what it said."""
-    with start(office, program, *arguments, CALLKEEPER_CRASH_AT=step) as process:
-        _, said = process.communicate(timeout=60)
-        return process.returncode, said
+def stopping_at(office: Installation, step: str, job: Callable[..., object], *arguments: object) -> BaseProcess:
+    """The job in a process of its own, which is stopped when it first comes to the step, as when a machine sleeps."""
+    process = _FORKS.Process(target=_stop_at, args=(step, office.app.settings, job, arguments))
+    process.start()
+    return process
+
+
+def state(process: BaseProcess) -> str:
+    """What the system says of it; T: stopped."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _die_at(step: str, settings: Settings, job: Callable[..., Any], arguments: tuple[object, ...]) -> None:
+    crashpoints._ASKED = step
+    job(wiring.build(settings), *arguments)
+
+
+def _stop_at(step: str, settings: Settings, job: Callable[..., Any], arguments: tuple[object, ...]) -> None:
+    left = [step]
+
+    def reach(name: str) -> None:
+        if name in left:
+            left.remove(name)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    deleting.reach = reach
+    job(wiring.build(settings), *arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from faults.killing import killed_at, steps
 from installation import DAY
 from night import end_state, prepare, tally
+from run_import import run_import
 
-PROGRAM = "run_import.py"
 STEPS = steps("stage", "check", "fetch", "keep")
 
 
@@ -49,8 +48,7 @@ def test_killed_and_run_again_it_leaves_the_same(office, undisturbed, step):
     whole = expected(office, undisturbed)
     prepare(office)
 
-    ended, said = killed_at(office, step, PROGRAM, "night", DAY.isoformat(), "linna")
-    assert ended == -signal.SIGKILL, f"{step} was not reached: {said}"
+    assert killed_at(office, step, run_import, "night", DAY, "linna")
     assert office.value("select ended_at from import_run where run_key = 'night'") is None
     balance = office.run("night")
 
@@ -63,7 +61,7 @@ def test_what_a_killed_night_left_the_next_night_finishes(office, undisturbed, s
     whole = expected(office, undisturbed)
     prepare(office)
 
-    assert killed_at(office, step, PROGRAM, "night", DAY.isoformat(), "linna")[0] == -signal.SIGKILL
+    assert killed_at(office, step, run_import, "night", DAY, "linna")
     balance = office.run("next night")
 
     assert balance.balanced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import time
 from collections.abc import Iterable
@@ -11,11 +12,11 @@ import pytest
 
 from callkeeper.embedded.store import SeaweedFS
 from deliver import Call, deliver
-from faults.killing import killed_at, start, steps
+from faults.killing import killed_at, state, steps, stopping_at
 from faults.leaving import DUE, Known, end_state, prepare
 from installation import DAY, Installation
+from run_night import run_night
 
-PROGRAM = "run_night.py"
 STEPS = steps("plan", "arm", "send", "ask")
 SETTLING = ["hold.flagged", "hold.stored", "hold.before_settled", "hold.settled"]
 """The steps of bringing the store's legal holds in line, with which a night begins."""
@@ -76,8 +77,7 @@ def test_the_steps_are_named_once():
 
 @pytest.mark.parametrize("step", [*SETTLING, *STEPS])
 def test_killed_and_run_again_it_leaves_the_same(office, known, whole, step):
-    ended, said = killed_at(office, step, PROGRAM, "night")
-    assert ended == -signal.SIGKILL, f"{step} was not reached: {said}"
+    assert killed_at(office, step, run_night, "night")
 
     assert office.sweep("night").balanced
 
@@ -88,7 +88,7 @@ def test_killed_and_run_again_it_leaves_the_same(office, known, whole, step):
     "step", ["plan.before_commit", "arm.after_commit", "send.deleted", "send.proven", "ask.deleted"]
 )
 def test_what_a_killed_night_left_the_next_night_finishes(office, known, whole, step):
-    assert killed_at(office, step, PROGRAM, "night")[0] == -signal.SIGKILL
+    assert killed_at(office, step, run_night, "night")
 
     assert office.sweep("next night").balanced
 
@@ -99,28 +99,21 @@ def test_what_a_killed_night_left_the_next_night_finishes(office, known, whole, 
 
 def test_a_process_that_was_stopped_in_mid_deletion_and_wakes_after_its_lease_changes_nothing(office, known, whole):
     """Stopped when it had claimed and sent, woken when another had taken its claim over and finished."""
-    with start(office, "faults/stopped_night.py", "send.sending", "night") as sleeper:
-        try:
-            until = time.monotonic() + 60
-            while _state(sleeper.pid) != "T":
-                assert sleeper.poll() is None, f"it ended before: {sleeper.communicate()}"
-                assert time.monotonic() < until, "it does not come to the step"
-                time.sleep(0.05)
-            office.sql.execute("update deletion set lease_until = clock_timestamp() - interval '1 second'")
-            office.sweep("night")
-            done = end(office, known)
-            fences = office.rows("select recording, fence from deletion order by 1")
-        finally:
-            sleeper.send_signal(signal.SIGCONT)
-        said, wrong = sleeper.communicate(timeout=60)
+    sleeper = stopping_at(office, "send.sending", run_night, "night")
+    try:
+        until = time.monotonic() + 60
+        while state(sleeper) != "T":
+            assert time.monotonic() < until, "it does not come to the step"
+            time.sleep(0.05)
+        office.sql.execute("update deletion set lease_until = clock_timestamp() - interval '1 second'")
+        office.sweep("night")
+        done = end(office, known)
+        fences = office.rows("select recording, fence from deletion order by 1")
+    finally:
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.join(60)
 
-    assert (sleeper.returncode, said.strip()) == (0, "balanced"), wrong
+    assert sleeper.exitcode == 0
     assert done == whole
     assert end(office, known) == whole
     assert office.rows("select recording, fence from deletion order by 1") == fences
-
-
-def _state(pid: int) -> str:
-    """T: stopped."""
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
