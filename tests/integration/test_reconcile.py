@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from callkeeper import db
 from callkeeper.embedded.store import RECORDINGS
 from callkeeper.errors import VendorUnavailable
 from callkeeper.jobs import approving, fetching, importing, reconciling
@@ -332,6 +333,25 @@ def test_a_stray_is_planned_on_second_sight_goes_by_a_persons_yes_and_is_forgott
     assert [v for v in office.app.store.versions("rec/") if v.key == key] == []
     assert found(reconcile(office, "last")) == {}
     assert office.rows("select * from stray") == []
+
+
+def test_a_key_that_a_row_has_is_never_planned_whatever_the_strays_say(office):
+    """The destroyer takes every version of a key: the last look before the journal does not trust the one before it."""
+    erase_later = key_of(office, "c")
+    office.sql.execute(
+        "insert into deletion (recording, vendor, trigger, object_key) values (%s, 'linna', 'erasure_approved', %s)",
+        (erase_later.recording, erase_later.object_key),
+    )
+    for table in ("recording", "quarantine"):
+        office.sql.execute(
+            "insert into stray (object_key, version_id, recording, why) "
+            f"select object_key, coalesce(version_id, 'v'), gen_random_uuid(), 'stray' from {table}"
+        )
+
+    with office.connect() as conn:
+        planned = list(db.queries().plan_strays(conn, seen_before=db.now(conn)))
+
+    assert planned == []
 
 
 def test_a_stray_that_goes_by_itself_is_forgotten(office, s3):
