@@ -19,7 +19,7 @@ from callkeeper.blockers import Blocker
 from callkeeper.clock import HELSINKI
 from callkeeper.deletions import Night, NightBalance
 from callkeeper.deliveries import RunBalance
-from callkeeper.jobs import deleting
+from callkeeper.jobs import deleting, tombstones
 from callkeeper.media import ObjectVersion
 from callkeeper.settings import Settings
 from callkeeper.trail.events import Actor
@@ -196,9 +196,10 @@ class Installation:
         self.decide("go_live")
 
     def forecast(self) -> None:
-        """What a night keeps for the nights after it."""
-        with self.connect() as conn:
-            deleting.forecast(conn)
+        """What a night keeps for the nights after it: that it looked, and when."""
+        self.sql.execute(
+            "insert into forecast (made_at, horizon_days, controller, due, blocked) values (callkeeper_now(), 30, 'phm', 0, 0)"
+        )
 
     def suppress(self, kind: str, mark: bytes, review_on: date | None = None) -> None:
         """What the deletion of a recording, or an objection, leaves behind."""
@@ -236,6 +237,7 @@ class Installation:
         deleting.plan(conn, night, rules, ACTOR)
         night = deletions.find_night(conn, key)
         deleting.arm(conn, night, rules, ACTOR)
+        tombstones.export(conn, self.app.store, night.night, ACTOR)
         return night
 
     # --- looking ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from callkeeper import deletions, settings, wiring
 from callkeeper.deletions import NightBalance
-from callkeeper.jobs import deleting, holding
+from callkeeper.jobs import deleting, holding, tombstones
 from callkeeper.media import Destroyer
 from callkeeper.vendors import Vendor
 
@@ -27,6 +27,7 @@ def run_night(
         deleting.plan(conn, night, rules, actor)
         night = deletions.find_night(conn, run_key)
         deleting.arm(conn, night, rules, actor)
+        tombstones.export(conn, app.store, night.night, actor)
         for lane in range(1, app.settings.deletion_lanes + 1):
             deleting.send(conn, night, destroyer or app.destroyer, lane=lane, rules=rules, actor=actor)
         for vendor in deletions.vendors_to_ask(conn):
@@ -39,7 +40,7 @@ def run_night(
                 actor=actor,
             )
         balance = deleting.balance(conn, night, actor)
-        deleting.forecast(conn)
+        deleting.forecast(conn, night)
         return balance
 
 

@@ -278,7 +278,7 @@ def end_night(
     from callkeeper.jobs import deleting, holding, reporting, telling
 
     s, ti = opened.settings, context["ti"]
-    deleting.forecast(conn)
+    deleting.forecast(conn, ended)
     deleting.balance(conn, ended, who)
     holds = holding.alarms(conn)
     report = reporting.tell(

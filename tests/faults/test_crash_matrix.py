@@ -17,7 +17,7 @@ import pytest
 
 from callkeeper import deletions
 from callkeeper.errors import CallkeeperError
-from callkeeper.jobs import deleting, holding
+from callkeeper.jobs import deleting, holding, tombstones
 from faults.killing import steps
 from faults.leaving import DUE, end_state, prepare, story
 from faults.world import STORE_MODES, VENDOR_MODES, Died, Fault, World
@@ -185,6 +185,8 @@ def test_every_step_done_twice_changes_nothing(matrix):
             night = deletions.find_night(conn, key)
             for _ in range(2):
                 deleting.arm(conn, night, rules, ACTOR)
+            for _ in range(2):
+                tombstones.export(conn, world.app.store, night.night, ACTOR)
             for lane in (1, 1, 2, 2):
                 deleting.send(conn, night, world.app.destroyer, lane=lane, rules=rules, actor=ACTOR)
             for _ in range(2):

@@ -75,6 +75,18 @@ join deletion d on d.recording = r.recording group by 1
 """
 
 
+# The tombstones' way outside is no part of the race: what is armed has one.
+TOMBSTONES = """
+create or replace function tombstone_stands() returns trigger language plpgsql as $$
+begin
+    new.tombstoned_at := now();
+    return new;
+end $$;
+create or replace trigger tombstone_stands before update on deletion for each row when (new.state = 'armed')
+    execute function tombstone_stands()
+"""
+
+
 @dataclass
 class Result:
     """``sent_after`` and ``uncovered`` are what must never be; ``held`` what became of deletions that holds named."""
@@ -98,6 +110,7 @@ class Race:
         self.to_sending: Callable[..., object] = self._to_sending
         self.rules = deleting.Rules(chunk_rows=1000, claim_rows=CHUNK, slice_rows=10**9, lease_minutes=15)
         office.change_settings(import_chunk_rows=CHUNK)
+        office.sql.execute(TOMBSTONES)
         with office.connect() as conn:
             preflight(conn, office.app.config, run_key="race", day=DAY, first_day=None, only_vendor=None, actor=ACTOR)
             self.run_number = db.queries().find_run(conn, run_key="race").run

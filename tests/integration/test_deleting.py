@@ -173,8 +173,6 @@ def test_a_head_that_finds_nothing_is_no_proof(kept, seaweed):
 
     assert (balance.total("done"), balance.total("failed")) == (2, 1)
     assert kept.value("select count(*) from recording where recording = %s", row.recording) == 1
-    kept.app.holder.release(row.object_key, row.version_id)
-    assert kept.sweep("next").total("done") == 1
 
 
 def test_an_unfinished_upload_of_a_recording_goes_too(kept, seaweed):
@@ -262,11 +260,12 @@ def test_a_quarantined_call_waits_for_its_person(office):
 
 
 def test_what_import_refused_goes_at_the_vendor(office):
+    """A day that was delivered half a year late."""
     office.go_live()
     old = DAY - timedelta(days=200)
-    deliver(office.linna, DAY, [Call(id="old", start=at(8, day=old))])
-    office.run("import")
-    file = office.linna / DAY.isoformat() / "old.wav"
+    deliver(office.linna, old, [Call(id="old", start=at(8, day=old))])
+    office.run("import", old)
+    file = office.linna / old.isoformat() / "old.wav"
     assert file.exists()
 
     balance = office.sweep("night")
@@ -275,6 +274,69 @@ def test_what_import_refused_goes_at_the_vendor(office):
     assert not file.exists()
     done = office.row("select * from deletion")
     assert (done.catalogued, done.versions_removed, done.vendor_answer) == (False, 0, "deleted")
+
+
+def test_a_call_that_is_dated_on_another_day_than_its_own_waits_for_a_persons_look(office):
+    """A manifest with a wrong year must not lose a day of calls."""
+    office.go_live()
+    deliver(office.linna, DAY, [Call(id="old", start=at(8, day=DAY - timedelta(days=365)))])
+    office.run("import")
+
+    balance = office.sweep("night")
+
+    assert reasons(balance, "waiting") == {"surplus": 1}
+    assert (office.linna / DAY.isoformat() / "old.wav").exists()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_refusal_is_withdrawn_when_the_vendor_corrects_the_call(office, live):
+    if live:
+        office.go_live()
+    deliver(office.linna, DAY, [Call(id="old", start=at(8, day=DAY - timedelta(days=365)))])
+    office.run("import")
+    office.sweep("night")
+    deliver(office.linna, DAY, [Call(id="old", start=at(8))], seq=2)
+
+    balance = office.run("next import")
+
+    assert balance.balanced
+    kept = office.row("select * from recording")
+    assert kept.started_at == at(8)
+    assert office.row("select recording, state from deletion") == (kept.recording, "withdrawn")
+    assert office.sweep("next night").balanced
+    assert (office.linna / DAY.isoformat() / "old.wav").exists()
+
+
+def test_a_corrected_call_that_is_refused_again_is_planned_again(office):
+    deliver(office.linna, DAY, [Call(id="old", start=at(8, day=DAY - timedelta(days=365)))])
+    office.run("import")
+    deliver(office.linna, DAY, [Call(id="old", start=at(8, day=DAY - timedelta(days=366)))], seq=2)
+
+    assert office.run("next import").balanced
+
+    found = office.row("select state, started_at from deletion")
+    assert found == ("planned", at(8, day=DAY - timedelta(days=366)))
+
+
+def test_a_rejected_second_delivery_takes_nothing_from_the_recording_that_lives(office):
+    """Other bytes for a call that is in the catalogue: rejected, and neither suppressed nor in the way of corrections."""
+    from callkeeper.jobs import quarantining
+
+    office.go_live()
+    deliver(office.linna, DAY, [Call(id="a", start=at(8))])
+    office.run("import")
+    deliver(office.linna, DAY, [Call(id="a", start=at(8), audio=tone(1.0, 900))], seq=2)
+    office.run("second")
+    with office.connect() as conn:
+        quarantining.reject(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+
+    office.sweep("night")
+
+    assert office.rows("select * from suppression") == []
+    assert office.value("select count(*) from recording") == 1
+    deliver(office.linna, DAY, [Call(id="a", start=at(9))], seq=3)
+    office.run("third")
+    assert office.value("select started_at from recording") == at(9)
 
 
 def test_a_rejected_call_goes_with_its_audio(office):
@@ -322,6 +384,31 @@ def test_a_surplus_over_the_forecast_waits_for_a_persons_yes(kept):
     decision = kept.decide("surplus")
     kept.sql.execute("update deletion set decision = %s where waits = 'surplus'", (decision,))
     assert kept.sweep("third night").total("done") == 3
+
+
+def test_a_balance_that_is_run_again_makes_nothing_foreseen(kept):
+    """Yesterday's night, its last task cleared in the morning, after a mass correction: one forecast a night."""
+    kept.sql.execute("delete from forecast")
+    kept.set_clock(LATER - timedelta(days=2))
+    kept.sweep("yesterday")
+    kept.set_clock(LATER - timedelta(hours=30))
+    kept.sql.execute("update recording set term_since = callkeeper_now()")
+    kept.sweep("yesterday")
+    kept.set_clock(LATER)
+
+    assert reasons(kept.sweep("night"), "waiting") == {"surplus": 3}
+
+
+def test_an_old_rehearsal_that_is_run_again_is_no_way_past_the_safety_stop(kept):
+    kept.sql.execute("delete from decision")
+    kept.set_clock(LATER - timedelta(days=40))
+    kept.sweep("rehearsal")
+    kept.go_live()
+    kept.set_clock(LATER)
+    kept.sql.execute("update recording set term_since = callkeeper_now()")
+    kept.sweep("rehearsal")
+
+    assert reasons(kept.sweep("night"), "waiting") == {"surplus": 3}
 
 
 def test_a_correction_that_brings_an_end_forward_is_a_surplus_and_the_rest_goes(kept):
@@ -539,6 +626,51 @@ def test_a_late_worker_cannot_delete_what_a_hold_stands_on(kept):
 
     assert len(kept.versions()) == 3
     assert {r.state for r in kept.rows("select state from deletion")} == {"blocked"}
+
+
+def test_a_hold_that_came_too_late_here_keeps_the_vendors_copy(kept):
+    with kept.connect() as conn:
+        night = kept.armed(conn, "night")
+        rules = kept.app.deleting_rules()
+        deleting._to_sending(conn, night, 1, rules, ACTOR, ("", deleting._FIRST), deleting.Counter())
+        batch = list(
+            db.queries().send_verdicts(
+                conn, recordings=[r.recording for r in kept.rows("select recording from deletion")]
+            )
+        )
+        hold = kept.block(controller="phm", from_at=at(0))
+        kept.sql.execute("update deletion set fence = fence - 1")
+        conn.rollback()
+        deleting._destroy(conn, night, list(batch), kept.app.destroyer, ACTOR)
+        kept.sql.execute("update deletion set fence = fence + 1")
+    assert kept.versions() == []
+
+    balance = kept.sweep("next night")
+
+    assert (balance.total("done"), balance.total("open_at_vendor")) == (2, 1)
+    assert (kept.linna / DAY.isoformat() / "b.wav").exists()
+    kept.sql.execute("update blocker set ended_at = callkeeper_now() where blocker = %s", (hold,))
+    assert kept.sweep("after its release").total("done") == 1
+
+
+def test_nothing_is_sent_without_its_tombstone_outside_the_database(kept):
+    with kept.connect() as conn:
+        night = kept.armed(conn, "night")
+        kept.sql.execute("update deletion set tombstoned_at = null where controller = 'phm'")
+        deleting.send(conn, night, kept.app.destroyer, lane=1, rules=kept.app.deleting_rules(), actor=ACTOR)
+
+    assert len(kept.versions()) == 1
+    assert kept.sweep("next night").total("done") == 3
+
+
+def test_a_legal_hold_that_nobody_knows_of_is_lifted_after_the_store_has_said_no(kept):
+    row = kept.row("select object_key, version_id from recording where controller = 'phm'")
+    kept.app.holder.hold(row.object_key, row.version_id)
+
+    assert kept.sweep("night").total("failed") == 1
+
+    assert kept.sweep("next night").total("done") == 1
+    assert kept.versions() == []
 
 
 def test_what_was_sent_before_a_hold_and_not_known_to_be_gone_is_only_looked_for(kept):

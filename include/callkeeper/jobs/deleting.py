@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from uuid import UUID
 
-from callkeeper import __version__, db, deletions
+from callkeeper import __version__, db, decisions, deletions
 from callkeeper.crashpoints import reach
 from callkeeper.deletions import Night, NightBalance
 from callkeeper.errors import CallkeeperError, KeyMissing, NotFound, VendorUnavailable, WrongCredentials
@@ -365,8 +365,18 @@ def _record_gone(
     reach("send.after_scrubbed")
 
 
-def _record_there(conn: db.Connection, there: Sequence[db.Row], troubles: Mapping[UUID, str], actor: Actor) -> None:
-    """The store did not let go of these: blocked if a blocker covers them by now, else in trouble until the next try."""
+def _record_there(
+    conn: db.Connection,
+    there: Sequence[db.Row],
+    troubles: Mapping[UUID, str],
+    denied: Mapping[str, str],
+    actor: Actor,
+) -> None:
+    """The store did not let go of these: blocked if a blocker covers them by now, else in trouble until the next try.
+
+    ``denied``: the version of each key that the store refused to delete. A legal hold may stand there that nobody knows
+    of: it is looked at, and lifted if nothing covers it, before the next try.
+    """
     q = db.queries()
     fences = {r.recording: r.fence for r in there}
     db.lock_blockers(conn, exclusive=False)
@@ -385,7 +395,9 @@ def _record_there(conn: db.Connection, there: Sequence[db.Row], troubles: Mappin
         recordings=list(fences),
         fences=list(fences.values()),
         troubles=[troubles[recording] for recording in fences],
+        version_ids=[denied.get(r.object_key) for r in there],
     )
+    q.denied(conn, recordings=[r.recording for r in there if r.object_key in denied])
     conn.commit()
 
 
@@ -590,9 +602,12 @@ def balance(conn: db.Connection, night: Night, actor: Actor) -> NightBalance:
     return result
 
 
-def forecast(conn: db.Connection) -> None:
-    """Keeps how many recordings will be due in 1, 7 and 30 days: what a later night finds beyond it is a surplus; commits."""
-    db.queries().make_forecast(conn)
+def forecast(conn: db.Connection, night: Night) -> None:
+    """Keeps how many recordings will be due in 1, 7 and 30 days from the night: what a later night finds beyond it is a surplus.
+
+    One forecast a night, of what it knew when it planned; a second try changes nothing. Commits.
+    """
+    db.queries().make_forecast(conn, planned_at=_planned_at(night))
     conn.commit()
 
 

@@ -27,6 +27,7 @@ from callkeeper.trail.events import (
     DayClosed,
     DayListed,
     DeletionPlanned,
+    DeletionWithdrawn,
     Event,
     QuarantineLeft,
     RecordingCorrected,
@@ -231,6 +232,17 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     resolved(
         (r.controller, Outcome.quarantined, r.reason, r.n) for r in q.take_still_quarantined(conn, vendor=vendor.name)
     )
+    append(
+        conn,
+        job.actor,
+        [
+            DeletionWithdrawn(
+                recording=r.recording, controller=r.controller, trigger=r.trigger, reason="vendor_corrected",
+                state_before=r.state,
+            )
+            for r in q.take_back_refused(conn, vendor=vendor.name)
+        ],
+    )  # fmt: skip
     resolved(
         (r.controller, r.outcome, "already_planned", r.n) for r in q.take_already_planned(conn, vendor=vendor.name)
     )

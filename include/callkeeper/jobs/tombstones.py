@@ -69,18 +69,19 @@ def export(conn: db.Connection, store: Store, night: int, actor: Actor) -> int:
     day = db.queries().night_day(conn, night=night)
     if day is None:
         raise NotFound("There is no such night.", mend="Clear the whole DAG run, not one of its tasks.")
-    after, total, created = _FIRST, 0, 0
+    after, total = _FIRST, 0
     while rows := list(db.queries().about_to_go(conn, after=after, limit=FILE_ROWS)):
         conn.rollback()  # the store may take its time
         body = "".join(_line(row) for row in rows).encode()
         digest = hashlib.sha256(body).digest()
         key = f"{PREFIX}{day}/{night}-{digest.hex()[:32]}.jsonl"
-        stored = store.put(key, io.BytesIO(body), sha256=digest, size_bytes=len(body), content_type="application/jsonl")
+        store.put(key, io.BytesIO(body), sha256=digest, size_bytes=len(body), content_type="application/jsonl")
+        fresh = db.queries().tombstones_stand(conn, recordings=[row.recording for row in rows])
+        if fresh:
+            append(conn, actor, [TombstonesWritten(night=night, tombstones=fresh)])
+        conn.commit()
         after, total = rows[-1].recording, total + len(rows)
-        created += len(rows) if stored.created else 0
-    if created:
-        append(conn, actor, [TombstonesWritten(night=night, tombstones=created)])
-    conn.commit()
+    conn.rollback()
     return total
 
 

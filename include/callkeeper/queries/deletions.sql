@@ -167,8 +167,8 @@ returning d.recording, d.controller, d.trigger, d.catalogued, d.versions_removed
 delete from recording where recording = any (:recordings);
 
 -- name: not_gone!
--- The store did not let go of them, or did not say: they stay where they are, with the reason, for the next night.
-update deletion d set trouble = p.trouble, lease_until = null, lane = null,
+-- The store did not let go of them, or did not say: they stay where they are, with the reason and their lane, for the next night.
+update deletion d set trouble = p.trouble,
     version_id = coalesce(d.version_id, p.version_id), legal_hold = case when p.version_id is null then d.legal_hold end
 from unnest(:recordings::uuid[], :fences::integer[], :troubles::text[], :version_ids::text[]) as p (recording, fence, trouble, version_id)
 where d.recording = p.recording and d.fence = p.fence and d.state = 'sending';

@@ -42,10 +42,15 @@ returning recording, controller, vendor;
 with out as (
     delete from quarantine where recording = :recording returning *
 )
-insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id, legal_hold,
-    sealed_ref)
-select recording, vendor, identity, controller, line, pseudonym, started_at,
+insert into deletion (recording, vendor, identity, revision, controller, line, pseudonym, started_at, trigger, object_key, version_id,
+    legal_hold, sealed_ref)
+select recording, vendor, identity, revision, controller, line, pseudonym, started_at,
     case when reason = 'line_undesignated' then 'unlawful_confirmed' else 'quarantine_rejected' end,
     object_key, version_id, legal_hold, sealed_ref
 from out
+on conflict (recording) do update set state = 'planned', vendor = excluded.vendor, identity = excluded.identity, revision = excluded.revision,
+    controller = excluded.controller, line = excluded.line, pseudonym = excluded.pseudonym, started_at = excluded.started_at,
+    trigger = excluded.trigger, object_key = excluded.object_key, version_id = excluded.version_id, legal_hold = excluded.legal_hold,
+    sealed_ref = excluded.sealed_ref, waits = null, decision = null, night = null, due_at = callkeeper_now(), planned_at = callkeeper_now()
+    where deletion.state = 'withdrawn'
 returning recording, vendor, controller, trigger;

@@ -98,7 +98,7 @@ with lacking as (
     select r.recording from recording r
     left join listing l on l.object_key = r.object_key and l.version_id = r.version_id and not l.is_delete_marker
     where l.object_key is null and r.imported_at < :started_at
-      and not exists (select from deletion d where d.recording = r.recording and d.sending_at is not null)
+      and not exists (select from deletion d where d.recording = r.recording and d.state in ('sending', 'store_gone', 'done'))
     union all
     select q.recording from quarantine q
     left join listing l on l.object_key = q.object_key and l.version_id = q.version_id and not l.is_delete_marker
@@ -113,7 +113,7 @@ select read_to from reconciliation where reconciliation < :reconciliation and re
 -- name: next_to_read
 -- The next recordings whose audio is read again, in the order of their UUIDs; not what was sent to be deleted.
 select recording, object_key, version_id, sha256, size_bytes from recording r
-where recording > :after and not exists (select from deletion d where d.recording = r.recording and d.sending_at is not null)
+where recording > :after and not exists (select from deletion d where d.recording = r.recording and d.state in ('sending', 'store_gone', 'done'))
 order by recording limit :limit;
 
 -- name: note_read!

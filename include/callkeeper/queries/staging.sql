@@ -52,15 +52,36 @@ with gone as (
 select controller, reason, count(*) as n from gone group by 1, 2;
 
 -- name: take_already_planned
--- Arrivals whose way out is in the journal already (an orphan's is that of an object only, and names no call).
+-- Arrivals whose way out is in the journal already (an orphan's is that of an object only, and names no call). Where a rejected
+-- delivery was another one of a recording that lives, only that very delivery.
 with gone as (
     delete from arrival a using deletion d
     where d.vendor = :vendor and d.identity = a.identity
+      and (d.revision = a.revision or not exists (select from recording r where r.vendor = :vendor and r.identity = a.identity))
     returning coalesce(d.controller, '-') as controller, d.trigger
 )
 select controller, case when trigger in ('redelivered_after_deletion', 'objection_upheld') then 'suppressed' else 'refused' end as outcome,
     count(*) as n
 from gone group by 1, 2;
+
+-- name: take_back_refused
+-- Calls that import refused and the vendor now tells something else of, before anything was done to them: the refusal is withdrawn,
+-- and they are looked at anew, under their old UUID, with the audio that may stand in the store.
+with was as (
+    select d.recording, d.controller, d.trigger, d.state, d.identity, d.object_key, d.version_id
+    from deletion d join arrival a on a.identity = d.identity
+    where d.vendor = :vendor and d.state in ('planned', 'blocked') and d.revision <> a.revision
+      and d.trigger in ('retention_expired', 'objection_upheld', 'redelivered_after_deletion')
+    for update of d
+), back as (
+    update deletion d set state = 'withdrawn', waits = null, identity = null, sealed_ref = null, revision = null, line = null,
+        pseudonym = null, started_at = null, object_key = null, version_id = null,
+        night = (select max(night) from night where planned_at is not null and ended_at is null)
+    from was w where d.recording = w.recording
+), renamed as (
+    update arrival a set recording = w.recording, object_key = w.object_key, version_id = w.version_id from was w where a.identity = w.identity
+)
+select recording, controller, trigger, state from was;
 
 -- name: take_redelivered
 -- Quarantined calls of which the vendor now tells something else: they are looked at again, under their old UUID, with the
@@ -186,12 +207,14 @@ with listed as (
     ) b
 )
 select * from seen
-where refusal is not null or fault is not null or corrects is not null or media_status <> 'available' or released or blocked <> legal_hold
+where refusal is not null or fault is not null or corrects is not null or media_status <> 'available' or released or (blocked and legal_hold is not true) or (legal_hold and not blocked)
 order by recording;
 
 -- name: mark_held!
--- Covered by a blocker, or no longer: so their audio is stored.
-update staging set legal_hold = recording = any (:held) where recording = any (:recordings);
+-- Covered by a blocker: so their audio is stored. Or no longer: a legal hold may stand on audio that is stored already, and is lifted
+-- once they are kept.
+update staging set legal_hold = case when recording = any (:held) then true when legal_hold then null else legal_hold end
+where recording = any (:recordings);
 
 -- name: mark_released!
 -- A person has released them as they stand in the store: their audio is not asked for again.
@@ -206,12 +229,20 @@ where s.recording = any (:recordings) and r.vendor = s.vendor and r.identity = s
 -- name: plan_refused!
 -- What import refuses goes into the journal of deletions: recorded, not done. With its key, audio known to be there or not: a run
 -- that was killed may have stored it.
-insert into deletion (recording, vendor, identity, controller, line, pseudonym, started_at, trigger, object_key, version_id,
-    legal_hold, sealed_ref, due_at)
-select recording, vendor, identity, controller, line, pseudonym, started_at, :trigger, object_key, version_id, legal_hold, sealed_ref,
+-- A call that the vendor dates on another day than it delivers it for may be dated wrongly: a person looks before it is lost.
+insert into deletion (recording, vendor, identity, revision, controller, line, pseudonym, started_at, trigger, object_key, version_id,
+    legal_hold, sealed_ref, due_at, waits)
+select recording, vendor, identity, revision, controller, line, pseudonym, started_at, :trigger, object_key, version_id, legal_hold, sealed_ref,
     case :trigger::text when 'retention_expired'
-        then greatest(retention_eligible_at(coalesce(started_at, delivered_at), :months), callkeeper_now()) else callkeeper_now() end
-from staging where recording = any (:recordings);
+        then greatest(retention_eligible_at(coalesce(started_at, delivered_at), :months), callkeeper_now()) else callkeeper_now() end,
+    case when :trigger::text = 'retention_expired' and abs(helsinki_day(started_at) - day) > 1 then 'surplus' end
+from staging where recording = any (:recordings)
+on conflict (recording) do update set state = 'planned', vendor = excluded.vendor, identity = excluded.identity, revision = excluded.revision,
+    controller = excluded.controller, line = excluded.line, pseudonym = excluded.pseudonym, started_at = excluded.started_at,
+    trigger = excluded.trigger, object_key = excluded.object_key, version_id = excluded.version_id, legal_hold = excluded.legal_hold,
+    sealed_ref = excluded.sealed_ref, due_at = excluded.due_at, waits = excluded.waits, decision = null, night = null,
+    planned_at = callkeeper_now()
+    where deletion.state = 'withdrawn';
 
 -- name: quarantine_staged!
 -- Into quarantine, with its reason and the day by which a person decides.
@@ -257,7 +288,11 @@ update staging set recording = :fresh, object_key = :object_key, version_id = nu
 -- An object that no row will point to.
 insert into deletion (recording, vendor, controller, line, pseudonym, started_at, trigger, object_key, version_id, legal_hold)
 select recording, vendor, controller, line, pseudonym, started_at, 'orphan', object_key, version_id, legal_hold
-from staging where recording = :recording;
+from staging where recording = :recording
+on conflict (recording) do update set state = 'planned', trigger = excluded.trigger, controller = excluded.controller, line = excluded.line,
+    pseudonym = excluded.pseudonym, started_at = excluded.started_at, object_key = excluded.object_key, version_id = excluded.version_id,
+    legal_hold = excluded.legal_hold, waits = null, decision = null, night = null, due_at = callkeeper_now(), planned_at = callkeeper_now()
+    where deletion.state = 'withdrawn';
 
 -- name: count_staged
 -- Still on their way, per controller.
