@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -35,6 +35,7 @@ from installation import DAY, TABLES, Installation
 
 MODULES = (deleting, holding, importing, fetching)
 STORE_MODES = {
+    "put": ("before", "after", "twice", "refused"),
     "delete": ("before", "after", "twice", "denied", "refused", "partial"),
     "versions": ("before", "refused", "partial"),
     "uploads": ("before", "refused"),
@@ -117,6 +118,10 @@ class World(Installation):
 
     def heal(self) -> None:
         self._ordered = []
+
+    def set_clock(self, moment: datetime) -> None:
+        """As the superuser, which may, too."""
+        db.move_clock(self.sql, round((moment - datetime.now(UTC)).total_seconds()))
 
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 

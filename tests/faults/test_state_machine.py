@@ -1,0 +1,412 @@
+"""Everything that may happen to recordings, in any order, with faults in between; and what must be true all the same.
+
+Hypothesis draws what happens, and on a failure prints the shortest story that it finds; ``FAULTS_SEED=… make test-faults``
+draws it again. ``make soak`` goes on with other seeds until its time is up.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from callkeeper.blockers import Predicate
+from callkeeper.clock import helsinki_day
+from callkeeper.errors import CallkeeperError, NotAllowed
+from callkeeper.jobs import approving, holding, quarantining
+from deliver import PHM, PUNAVAARA, Call
+from faults.killing import steps
+from faults.world import STORE_MODES, VENDOR_MODES, Died, Fault, World
+from installation import ACTOR, NOW
+
+SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(10**9))
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))
+EXAMPLES, STEPS = 30, 25
+CALLERS = ("+358501234501", "+358501234502", "+358501234503")
+SERVICE = {PUNAVAARA: "+358207001234", PHM: "+358102708001"}
+MOST_CALLS = 10
+FOLLOWS = {
+    None: {"planned"},
+    "planned": {"armed", "blocked", "withdrawn", "planned"},
+    "blocked": {"armed", "blocked", "withdrawn", "planned"},
+    "withdrawn": {"planned"},
+    "armed": {"sending", "blocked", "withdrawn"},
+    "sending": {"store_gone", "blocked"},
+    "store_gone": {"vendor_asked", "done"},
+    "vendor_asked": {"vendor_asked", "vendor_answered", "done"},
+    "vendor_answered": {"vendor_asked", "vendor_answered", "done"},
+    "done": set(),
+}
+"""Which event of a deletion may follow which. (A blocked one goes back to planned in silence: nothing has happened.)"""
+AUDIO = """
+with audio as (
+    select recording, controller, line, pseudonym, started_at, object_key, version_id, legal_hold from recording
+    union all
+    select recording, controller, line, pseudonym, started_at, object_key, version_id, legal_hold from quarantine
+    union all
+    select recording, controller, line, pseudonym, started_at, object_key, version_id, legal_hold from deletion d
+    where state not in ('store_gone', 'done', 'withdrawn') and not exists (select from recording r where r.recording = d.recording)
+)
+select a.recording, a.object_key, a.version_id, a.legal_hold, coalesce(d.state, '') as state,
+    exists (select from blocker b where covers(b, a.recording, a.controller, a.line, a.pseudonym, a.started_at)) as covered
+from audio a left join deletion d on d.recording = a.recording
+"""
+
+
+def faults() -> st.SearchStrategy[Fault]:
+    """One place of a night, and a way in which it goes wrong there."""
+    places = [("step", step, ("die",)) for step in steps("plan", "arm", "send", "ask", "hold")]
+    places += [("commit", "commit", ("before", "after"))]
+    places += [("store", what, modes) for what, modes in STORE_MODES.items()]
+    places += [("vendor", what, modes) for what, modes in VENDOR_MODES.items()]
+    ways = [(where, what, mode) for where, what, modes in places for mode in modes]
+    return st.builds(
+        lambda way, nth: Fault(where=way[0], what=way[1], nth=nth, mode=way[2]),
+        st.sampled_from(ways),
+        st.integers(1, 4),
+    )
+
+
+CALLS = st.fixed_dictionaries(
+    {
+        "age": st.sampled_from([timedelta(hours=2), timedelta(days=1), timedelta(days=150), timedelta(days=200)]),
+        "line": st.sampled_from([PUNAVAARA, PHM]),
+        "caller": st.sampled_from(CALLERS),
+        "manner": st.sampled_from(["deletes", "deletes", "accepts", "refuses"]),
+        # Longer than its audio is: to be quarantined.
+        "ms": st.sampled_from([1000, 1000, 1000, 9000]),
+    }
+)
+
+
+class WaysOut(RuleBasedStateMachine):
+    """``world`` is put in by the test, ``empty`` is how it begins."""
+
+    world: World
+    empty: Any
+
+    @initialize(calls=st.lists(CALLS, min_size=2, max_size=5), live=st.sampled_from([True, True, True, False]))
+    def begin(self, calls: list[dict[str, Any]], live: bool) -> None:
+        self.world.load(self.empty)
+        self.clock: datetime = NOW
+        self.world.set_clock(NOW)
+        self.calls: dict[str, Call] = {}
+        self.cases: list[str] = []
+        self.kept_whole: dict[UUID, tuple[str, str]] = {}
+        """What a hold covered before it was sent: its key and version, to stay."""
+        self.runs = 0
+        self.live = live
+        if live:
+            self.world.go_live()
+        self._come_in(calls)
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def _key(self, what: str) -> str:
+        self.runs += 1
+        return f"{what} {self.runs}"
+
+    def _import(self) -> None:
+        world = self.world
+        before = {row.recording for row in world.rows("select recording from recording")}
+        assert world.run(self._key("import"), helsinki_day(self.clock)).balanced
+        for row in world.rows(
+            "select recording, exists (select from blocker b where covers(b, recording, controller, line, pseudonym, started_at)) "
+            "as covered from recording r where exists (select from suppression p where p.mark = r.identity)"
+        ):
+            assert row.recording in before or row.covered, "what was deleted has come back"
+
+    def _come_in(self, calls: list[dict[str, Any]]) -> None:
+        for drawn in calls:
+            name = f"call{len(self.calls)}"
+            facts = {field: value for field, value in drawn.items() if field not in ("age", "manner")}
+            self.calls[name] = Call(id=name, start=self.clock - drawn["age"], **facts)
+            self.world.deliver([self.calls[name]], helsinki_day(self.clock))
+            self.world.vendor.manners[self.world.vendor.call(name).ref] = drawn["manner"]
+        self._import()
+
+    @precondition(lambda self: len(self.calls) < MOST_CALLS)
+    @rule(calls=st.lists(CALLS, min_size=1, max_size=3))
+    def calls_come_in(self, calls: list[dict[str, Any]]) -> None:
+        self._come_in(calls)
+
+    @precondition(lambda self: self.calls)
+    @rule(
+        which=st.integers(0, 99), later=st.sampled_from([0, 0, 90]), line=st.sampled_from([None, None, PUNAVAARA, PHM])
+    )
+    def a_call_is_delivered_again(self, which: int, later: int, line: str | None) -> None:
+        name = sorted(self.calls)[which % len(self.calls)]
+        call = self.calls[name]
+        assert isinstance(call.start, datetime)
+        start = min(call.start + timedelta(days=later), self.clock - timedelta(hours=1))
+        self.calls[name] = replace(call, start=start, line=line or call.line)
+        self.world.deliver([self.calls[name]], helsinki_day(self.clock))
+        self._import()
+
+    @rule(
+        jump=st.sampled_from([timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=184)]),
+        night=st.booleans(),
+    )
+    def time_passes(self, jump: timedelta, night: bool) -> None:
+        self.clock += jump
+        self.world.set_clock(self.clock)
+        if night:
+            self._night()
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 99), by=st.sampled_from(["recording", "number", "line"]), fault=st.none() | faults())
+    def a_hold_is_placed(self, which: int, by: str, fault: Fault | None) -> None:
+        world = self.world
+        call = self.calls[sorted(self.calls)[which % len(self.calls)]]
+        if by == "recording":
+            found = [recording for recording, name in world.known.names.items() if name == call.id]
+            predicate = Predicate(recordings=tuple(found))
+        elif by == "number":
+            predicate = Predicate(pseudonyms=(world.pseudonym(str(call.caller).replace(" ", "")),))
+        else:
+            assert isinstance(call.start, datetime)
+            predicate = Predicate(
+                line=SERVICE[str(call.line)],
+                from_at=call.start - timedelta(days=1),
+                to_at=call.start + timedelta(days=1),
+            )
+        with world.connect() as conn:
+            try:
+                case, _ = holding.draft(
+                    conn, world.app.keyring, kind="legal_claim", facts=holding.Facts(), predicate=predicate, account="officer",
+                    actor=ACTOR, wide=True,
+                )  # fmt: skip
+            except NotAllowed:
+                return
+        world.order(*[fault] if fault else [])
+        with attempted(), world.connect() as conn:
+            holding.place(conn, case, "officer", ACTOR, world.app.holder, wait_seconds=0)
+        world.heal()
+        self.cases.append(case)
+
+    @precondition(lambda self: self.cases)
+    @rule(which=st.integers(0, 99), what=st.sampled_from(["ratify", "release", "release"]), fault=st.none() | faults())
+    def a_hold_is_ratified_or_released(self, which: int, what: str, fault: Fault | None) -> None:
+        world, case = self.world, self.cases[which % len(self.cases)]
+        world.order(*[fault] if fault else [])
+        for account in ("approver",) if what == "ratify" else ("officer", "approver"):
+            with attempted(), world.connect() as conn:
+                if what == "ratify":
+                    holding.ratify(conn, case, account, ACTOR)
+                else:
+                    holding.change(conn, case, "release", account, ACTOR, world.app.holder)
+        world.heal()
+
+    @rule()
+    def a_night(self) -> None:
+        self._night()
+
+    @rule(first=faults(), second=st.none() | faults(), again=st.booleans())
+    def a_night_is_spoilt(self, first: Fault, second: Fault | None, again: bool) -> None:
+        world = self.world
+        world.order(*[fault for fault in (first, second) if fault])
+        key = self._key("night")
+        with attempted():
+            assert world.sweep(key).balanced
+        world.heal()
+        if again:
+            assert world.sweep(key).balanced
+
+    def _night(self) -> None:
+        world = self.world
+        assert world.sweep(self._key("night")).balanced
+        for row in world.rows(AUDIO):
+            if row.version_id and row.state != "sending":
+                assert row.legal_hold == row.covered
+                assert world.store.is_held(row.object_key, row.version_id) == row.covered
+
+    @rule()
+    def the_officer_says_yes(self) -> None:
+        """To going live, if a rehearsal has been; else to what waits as a surplus."""
+        world, subject = self.world, approving.Subject.surplus if self.live else approving.Subject.go_live
+        with world.connect() as conn:
+            try:
+                approving.approve(conn, approving.propose(conn, subject), "officer", ACTOR)
+                self.live = True
+            except NotAllowed:
+                pass
+
+    @rule()
+    def what_is_quarantined_is_rejected(self) -> None:
+        world = self.world
+        for row in world.rows("select recording from quarantine"):
+            with world.connect() as conn:
+                quarantining.reject(conn, recording=row.recording, actor=ACTOR)
+
+    # --- what is true -------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def no_effect_was_out_of_turn(self) -> None:
+        """Sent, marked, over, allowed and not held when the store was asked; proven gone when the vendor was."""
+        assert self.world.trespasses == []
+
+    @invariant()
+    def what_a_hold_covers_keeps_every_version(self) -> None:
+        world = self.world
+        there = {(v.key, v.version_id) for v in world.versions()}
+        audio = {row.recording: row for row in world.rows(AUDIO)}
+        for recording, version in list(self.kept_whole.items()):
+            now = audio.get(recording)
+            assert now is not None, "what a hold covered is gone"
+            assert version in there, "a version of what a hold covered is gone"
+            if not now.covered:
+                del self.kept_whole[recording]
+        for recording, row in audio.items():
+            if row.covered and row.version_id and row.state != "sending":
+                assert (row.object_key, row.version_id) in there
+                self.kept_whole[recording] = (row.object_key, row.version_id)
+
+    @invariant()
+    def done_means_no_version_the_vendor_asked_and_the_row_erased(self) -> None:
+        world = self.world
+        there = {v.key for v in world.versions()}
+        asked = Counter(key for _, key in world.vendor.keys)
+        living = {row.recording: row for row in world.rows("select recording, object_key, version_id from recording")}
+        unfinished = set()
+        for row in world.rows("select * from deletion"):
+            if row.state in ("store_gone", "done"):
+                assert world.known.keys[row.recording] not in there
+                assert row.recording not in living
+                assert (row.line, row.pseudonym, row.started_at, row.object_key) == (None, None, None, None)
+            else:
+                unfinished.add(row.object_key)
+            if row.state == "done":
+                assert asked[str(row.recording)]
+                assert (row.identity, row.sealed_ref) == (None, None)
+        explained = {row.object_key for row in living.values()} | unfinished
+        explained |= {
+            row.object_key
+            for row in world.rows("select object_key from quarantine union all select object_key from staging")
+        }
+        assert there <= explained, "an object that no row explains"
+        sending = {row.recording for row in world.rows("select recording from deletion where state = 'sending'")}
+        assert {row.object_key for r, row in living.items() if r not in sending} <= there, "a row whose audio is gone"
+
+    @invariant()
+    def every_step_has_its_event_in_order_and_one_end(self) -> None:
+        last: dict[str, str | None] = {}
+        for event in self.world.events():
+            if event["action"].startswith("deletion.") and "recording" in event:
+                action = event["action"].removeprefix("deletion.")
+                assert action in FOLLOWS[last.get(event["recording"])], f"{action} after {last.get(event['recording'])}"
+                last[event["recording"]] = action
+        for row in self.world.rows("select recording, state from deletion"):
+            told = last.get(str(row.recording))
+            alike = {"vendor_asked": "store_gone", "vendor_answered": "store_gone"}.get(str(told), told)
+            assert alike == row.state or (alike, row.state) == ("blocked", "planned")
+
+    def teardown(self) -> None:
+        """Once nothing goes wrong any more, two nights and the yes in between bring everything to its end."""
+        if not hasattr(self, "clock"):
+            return
+        world = self.world
+        if not self.live:
+            world.go_live()
+        self._night()
+        self.live = True
+        self.the_officer_says_yes()
+        self._night()
+        self._night()
+        for row in world.rows(AUDIO):
+            assert row.covered or row.state in ("", "withdrawn"), f"{row.state} for ever"
+        assert (
+            world.rows(
+                "select from recording r where eligible_at <= callkeeper_now() and not exists "
+                "(select from blocker b where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at))"
+            )
+            == []
+        ), "past its term for ever"
+        for row in world.rows("select vendor_answer from deletion where state = 'store_gone'"):
+            assert row.vendor_answer == "refused"
+        self._everything()
+        before = [e for e in world.events() if "recording" in e], world.versions(), dict(world.vendor.recordings)
+        self._night()
+        assert (
+            [e for e in world.events() if "recording" in e],
+            world.versions(),
+            dict(world.vendor.recordings),
+        ) == before
+        counts = Counter(row.state for row in world.rows("select state from deletion"))
+        note(f"{dict(counts)}, {len(self.calls)} calls, {len(self.cases)} holds")
+        COUNTED.update(counts)
+
+    def _everything(self) -> None:
+        self.no_effect_was_out_of_turn()
+        self.what_a_hold_covers_keeps_every_version()
+        self.done_means_no_version_the_vendor_asked_and_the_row_erased()
+        self.every_step_has_its_event_in_order_and_one_end()
+
+
+COUNTED: Counter[str] = Counter()
+"""How the deletions of all stories ended."""
+
+
+class attempted:  # noqa: N801  # read as a word
+    """What a fault does to a job is the fault's: the story goes on."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, wrong: BaseException | None, trace: Any) -> bool:
+        return isinstance(wrong, (Died, CallkeeperError))
+
+
+def tell(world: World, number: int, examples: int) -> None:
+    """So many stories, drawn from the number."""
+    machine = seed(number)(type("WaysOut", (WaysOut,), {"world": world, "empty": world.save()}))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.fixture
+def empty(world: World) -> World:
+    world.reset()
+    world.change_settings(deletion_chunk_rows=3, deletion_claim_rows=2, deletion_slice_rows=100)
+    return world
+
+
+def test_whatever_happens_in_whatever_order(empty):
+    began, number = time.monotonic(), SEED
+    while True:
+        try:
+            tell(empty, number, EXAMPLES)
+        except BaseException as wrong:
+            wrong.add_note(f"FAULTS_SEED={number}")
+            raise
+        number += 1
+        if time.monotonic() - began >= SOAK_SECONDS:
+            break
+    print(f"seeds {SEED} to {number - 1}, {EXAMPLES} stories each; deletions: {dict(COUNTED)}")
+    assert COUNTED["done"] > 0
