@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from callkeeper import blockers, deletions
 from callkeeper.commands import reports, status, watchdog
 from callkeeper.deletions import Night
-from callkeeper.errors import CallkeeperError, NotFound, StoreConflict, StoreUnavailable
+from callkeeper.errors import CallkeeperError, MailUnavailable, NotFound, StoreConflict, StoreUnavailable
 from callkeeper.jobs import deleting, holding, reporting, telling
 from callkeeper.jobs.reporting import Ahead, Awaiting, Counts, OpenLine, Overdue, Report, Why
 from callkeeper.notify import Message
@@ -587,14 +587,38 @@ def test_a_rehearsal_says_so_and_what_it_would_delete_is_no_alarm(office):
     report = tell(office)
     alarms = found(office, report)
 
-    (sent,) = mail(office, report, alarms).sent
+    sent, asked, late = mail(office, report, alarms).sent
 
-    assert alarms == ()
+    assert [(a.red, a.deciders, a.late) for a in alarms] == [(False, True, True)]
+    assert (asked[0], late[0]) == ("officer@x", "ceo@x")
+    assert "Nights rehearse, and 1 recordings are past their term by more than 48 hours" in asked[1].text
     assert "rehearsal, 1 due, 0 done" in sent[1].subject
     assert "1 rehearsal: nothing goes before the privacy officer's yes" in sent[1].text
     assert "past their term by more than 48 hours: punavaara 1" in sent[1].text
     assert report.overdue[0].n == 1
     assert len(office.versions()) == 1
+
+
+def test_an_address_that_is_refused_keeps_no_other_from_being_told(office):
+    deliver(office.linna, DAY, [Call(id="a", start=at(8))])
+    office.run("import")
+    office.set_clock(LATER + timedelta(days=9))
+    office.sweep()
+    report = tell(office)
+    told = []
+
+    class Refusing:
+        def send(self, message, *, to=""):
+            if to == "officer@x":
+                raise MailUnavailable("refused")
+            told.append(to)
+
+    with office.connect() as conn, pytest.raises(MailUnavailable):
+        telling.mail(
+            conn, Refusing(), report, found(office, report), (), link="https://x", privacy="officer@x", escalation="ceo@x"
+        )
+
+    assert told == ["", "ceo@x"]
 
 
 def surplus(office: Installation) -> Report:

@@ -502,12 +502,13 @@ def _live(conn: db.Connection, case_ref: str) -> db.Row:
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
-def settle(conn: db.Connection, holder: Holder, actor: Actor, *, patient: bool = False) -> Counter[str]:
+def settle(conn: db.Connection, holder: Holder, actor: Actor, *, patient: bool = True) -> Counter[str]:
     """Brings the store's legal holds in line with the blockers, both ways, and says which holds have become effective.
 
     May be killed at any line: what is being placed or lifted is flagged before the store is asked, and looked at again
     by whoever comes next. A store that does not answer is counted (``unreachable``), never raised: the blockers hold
-    without it. ``patient``: a deletion that was sent is waited for, though a legal hold stands on it.
+    without it. ``patient``: while a deletion is sent no hold on it is called effective, though a legal hold stands; only
+    who has waited for its worker may be otherwise.
     """
     q, done, missing = db.queries(), Counter[str](), set[UUID]()
     for row in list(q.uncovered_blockers(conn)):

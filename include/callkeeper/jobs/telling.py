@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from callkeeper import db
 from callkeeper.clock import helsinki_day
-from callkeeper.deletions import TERMS
+from callkeeper.deletions import OVERDUE_HOURS, TERMS
+from callkeeper.errors import MailUnavailable
 from callkeeper.jobs.holding import Alarm as HoldAlarm
 from callkeeper.jobs.pages import day_in_words, render, time_in_words
 from callkeeper.jobs.reporting import Report, horizons, in_words
@@ -58,6 +59,14 @@ def alarms(report: Report, *, failures: Sequence[str], unwritten: str, now: date
             )
             for o in report.overdue
         ]
+    elif report.overdue:
+        n, oldest = sum(o.n for o in report.overdue), min(o.oldest_due_at for o in report.overdue)
+        text = (
+            f"Nights rehearse, and {n} recordings are past their term by more than 48 hours, the oldest since "
+            f"{time_in_words(oldest)}: `callkeeper approve go-live`."
+        )
+        late = now - oldest >= timedelta(hours=OVERDUE_HOURS) + ESCALATION_AFTER
+        found.append(Alarm(text=text, red=False, deciders=True, late=late))
     for a in report.awaiting:
         late = now - a.since >= ESCALATION_AFTER
         text = (
@@ -157,13 +166,20 @@ def mail(
     conn.rollback()
     if mailed and not any(alarm.red for alarm in found):
         return 0
-    notifier.send(message(report, found, link=link))
     asked = [a.text for a in found if a.deciders] + [a.text for a in holds if a.level == "privacy"]
     late = [a.text for a in found if a.late] + [a.text for a in holds if a.level == "escalation"]
-    if asked:
-        notifier.send(to_deciders(report, asked), to=privacy)
-    if late:
-        notifier.send(to_deciders(report, late, late=True), to=escalation)
+    # One address that is refused keeps no other from being told: an escalation least of all.
+    refused: MailUnavailable | None = None
+    letters = [(message(report, found, link=link), "")]
+    letters += [(to_deciders(report, asked), privacy)] if asked else []
+    letters += [(to_deciders(report, late, late=True), escalation)] if late else []
+    for letter, to in letters:
+        try:
+            notifier.send(letter, to=to)
+        except MailUnavailable as wrong:
+            refused = wrong
+    if refused is not None:
+        raise refused
     db.queries().night_mailed(conn, night=report.night)
     conn.commit()
     return 1 + bool(asked) + bool(late)
