@@ -59,6 +59,7 @@ select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, %(run)s, 'l
     'pcm_s16le', 1, 8000
 from generate_series(0, %(last)s) n
 """
+TOMBSTONED = "update deletion set tombstoned_at = callkeeper_now() where state = 'armed' and tombstoned_at is null"
 UNCOVERED = """
 select count(*) from blocker b join recording r on covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
 where r.started_at = %s and not exists (select from blocker_cover c where c.blocker = b.blocker and c.recording = r.recording)
@@ -162,6 +163,8 @@ class Race:
                 self._tried(conn, lambda n=n: self.to_sending(conn, n))
 
     def _to_sending(self, conn, n: int) -> None:
+        conn.execute(TOMBSTONED)  # the step between arming and sending, whose effect is outside the database
+        conn.commit()
         before = f"rec/{(n - 1) * CHUNK - 1:08}"
         deleting._to_sending(conn, self._until(n), 1, self.rules, ACTOR, (before, UUID(int=2**128 - 1)), Counter())
 

@@ -690,7 +690,10 @@ def test_a_review_that_nobody_made_is_an_alarm(office, day, expected):
     [
         (date(2027, 2, 10), []),
         (date(2027, 2, 11), [("privacy", "CASE: its ground ends in 14 days. Extend or release it.")]),
-        (date(2027, 2, 27), [("privacy", "CASE: its ground ends 2 days ago. Extend or release it.")]),
+        (
+            date(2027, 2, 27),
+            [(level, "CASE: its ground ends 2 days ago. Extend or release it.") for level in ("privacy", "escalation")],
+        ),
     ],
 )
 def test_the_end_of_a_preservation_order_is_told_to_the_officers_a_fortnight_before(office, day, expected):

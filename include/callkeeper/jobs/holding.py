@@ -732,7 +732,10 @@ def alarms(conn: db.Connection) -> list[Alarm]:
                 found.append(Alarm(level="escalation", text=text))
         if h.ends_in_days is not None and h.ends_in_days <= END_WARNING_DAYS:
             when = f"in {h.ends_in_days} days" if h.ends_in_days >= 0 else f"{-h.ends_in_days} days ago"
-            found.append(Alarm(level="privacy", text=f"{h.case_ref}: its ground ends {when}. Extend or release it."))
+            text = f"{h.case_ref}: its ground ends {when}. Extend or release it."
+            found.append(Alarm(level="privacy", text=text))
+            if h.ends_in_days < 0:
+                found.append(Alarm(level="escalation", text=text))
         if h.not_effective and h.since > timedelta(hours=1):
             found.append(
                 Alarm(level="privacy", text=f"{h.case_ref} is placed, and the store has not confirmed all of it.")
