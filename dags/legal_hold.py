@@ -63,7 +63,8 @@ def _day(description: str) -> Param:
     catchup=False,
     # Nobody's word is in a scheduled run, a backfill's, or another DAG's.
     allowed_run_types=["manual"],
-    max_active_runs=1,
+    # An urgent one never waits for a wide one: the locks are in the database.
+    max_active_runs=16,
     dagrun_timeout=timedelta(hours=3),
     params={
         "case": Param(type="string", pattern=r"^H-\d{4}-\d{4}$", description="The case, as `callkeeper hold draft` numbered it."),

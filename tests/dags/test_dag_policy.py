@@ -36,7 +36,8 @@ def test_every_dag_has_its_runbook_owner_tags_and_one_run_at_a_time(dags):
         for heading in ("What it does", "When it is red", "Clear and run again"):
             assert heading in dag.doc_md, f"{name}: the runbook says '{heading}'"
         assert "callkeeper" in dag.tags
-        assert dag.max_active_runs == 1
+        # By hand, one case does not wait for another.
+        assert dag.max_active_runs == (16 if name == "legal_hold" else 1)
         assert dag.dagrun_timeout is not None
         assert dag.access_control, f"{name}: who may see and run it is said in the DAG"
         assert dag.default_args["owner"] in ("data-team", "privacy-officer")

@@ -615,10 +615,31 @@ def test_an_address_that_is_refused_keeps_no_other_from_being_told(office):
 
     with office.connect() as conn, pytest.raises(MailUnavailable):
         telling.mail(
-            conn, Refusing(), report, found(office, report), (), link="https://x", privacy="officer@x", escalation="ceo@x"
+            conn,
+            Refusing(),
+            report,
+            found(office, report),
+            (),
+            link="https://x",
+            privacy="officer@x",
+            escalation="ceo@x",
         )
 
     assert told == ["", "ceo@x"]
+
+
+def test_recordings_of_a_line_that_is_designated_no_more_are_told_to_those_who_decide(office):
+    deliver(office.linna, DAY, [Call(id="a", start=at(8))])
+    office.run("import")
+    office.configure(
+        ('number = "020 700 1234"\ncontroller = "punavaara"', 'number = "020 700 9999"\ncontroller = "punavaara"')
+    )
+    office.sweep()
+
+    (alarm,) = found(office, tell(office))
+
+    assert (alarm.deciders, "callkeeper approve unlawful" in alarm.text) == (True, True)
+    assert alarm.text.startswith("1 recordings of a line that is not designated wait for a person's yes")
 
 
 def surplus(office: Installation) -> Report:

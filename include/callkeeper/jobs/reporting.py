@@ -50,6 +50,7 @@ BLOCKED = {
 WAITING = {
     "rehearsal": "rehearsal: nothing goes before the privacy officer's yes",
     "surplus": "more than the forecast had foreseen: a person's yes",
+    "unlawful": "of a line that is not designated: a person's yes",
     "approval": "a person's yes",
     "slice": "more than one night deletes: the next night's turn",
 }

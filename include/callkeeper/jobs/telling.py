@@ -23,8 +23,16 @@ from callkeeper.troubles import trouble
 ESCALATION_AFTER = timedelta(days=3)
 """A yes that was asked for so long ago, and nobody answered, is told to somebody else (architecture, rule 14)."""
 OUTAGES = ("vendor_unavailable", "vendor_credentials")
-_APPROVE = {"surplus": "`callkeeper approve surplus`", "approval": "`callkeeper approve orphans`"}
-_WAITING = {"surplus": "more recordings than the forecast had foreseen", "approval": "objects that no row explains"}
+_APPROVE = {
+    "surplus": "`callkeeper approve surplus`",
+    "approval": "`callkeeper approve orphans`",
+    "unlawful": "`callkeeper approve unlawful`, if that is meant; else mend the register",
+}
+_WAITING = {
+    "surplus": "more recordings than the forecast had foreseen",
+    "approval": "objects that no row explains",
+    "unlawful": "recordings of a line that is not designated",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -72,7 +72,18 @@ from deletion where state = 'store_gone' group by 1, 2 order by 1, 2;
 -- name: report_awaiting
 -- What waits for a person's yes, and since when.
 select waits, count(*) as n, min(planned_at) as since
-from deletion where waits is not null and decision is null and state in ('planned', 'blocked') group by 1 order by 1;
+from deletion where waits is not null and decision is null and state in ('planned', 'blocked') group by 1
+union all
+-- Of lines that the register does not designate any more: since it says so.
+select 'unlawful', count(*), (select max(applied_at) from config_version)
+from recording r left join deletion d on d.recording = r.recording
+where not exists (
+    select from line l
+    where l.removed_at is null and l.number = r.line and l.controller = r.controller
+      and helsinki_day(r.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity'))
+  and (d.recording is null or d.state = 'withdrawn' or (d.state in ('planned', 'blocked') and d.trigger <> 'unlawful_confirmed'))
+having count(*) > 0
+order by 1;
 
 -- name: nights_cut_off
 -- Earlier nights that were planned and have not ended: their run was cut off.
