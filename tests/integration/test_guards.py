@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -47,18 +49,26 @@ def hold_on(office) -> Blocker:
     )  # fmt: skip
 
 
-def while_a_hold_is_placed(office, work) -> None:
-    """The hold's row is written and not yet committed when the work begins; it is committed once the work waits, or is done."""
+@contextmanager
+def a_hold_is_being_placed(office) -> Iterator[None]:
+    """Its row is written and not yet committed; it is committed once somebody waits for the lock, or at the end."""
     waits = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+    over = Event()
     with office.connect() as conn, ThreadPoolExecutor(1) as pool:
         db.lock_blockers(conn, exclusive=True)
         blockers.add(conn, hold_on(office), ACTOR)
-        working = pool.submit(work)
-        deadline = time.monotonic() + 10
-        while not (working.done() or office.value(waits)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        conn.commit()
-        working.result()
+
+        def commit() -> None:
+            while not over.wait(0.01) and not office.value(waits):
+                pass
+            conn.commit()
+
+        placing = pool.submit(commit)
+        try:
+            yield
+        finally:
+            over.set()
+            placing.result()
 
 
 def states(office) -> list[str]:
@@ -96,7 +106,8 @@ class Beside:
 
 
 def test_arming_waits_for_a_hold_that_is_being_placed_and_sees_it(kept):
-    while_a_hold_is_placed(kept, lambda: armed(kept))
+    with a_hold_is_being_placed(kept):
+        armed(kept)
 
     assert states(kept) == ["blocked", "blocked"]
     assert kept.events("deletion.armed") == []
@@ -105,28 +116,23 @@ def test_arming_waits_for_a_hold_that_is_being_placed_and_sees_it(kept):
 def test_sending_waits_for_a_hold_that_is_being_placed_and_sees_it(kept):
     night = armed(kept)
 
-    while_a_hold_is_placed(kept, lambda: send(kept, night))
+    with a_hold_is_being_placed(kept):
+        send(kept, night)
 
     assert states(kept) == ["blocked", "blocked"]
     assert len(kept.versions()) == 2
 
 
 def test_what_was_sent_and_not_let_go_waits_for_a_hold_that_is_being_placed_and_sees_it(kept):
-    """The store denies it under a legal hold that was placed by hand; the hold in the register comes a moment later."""
+    """The store denies it, under a legal hold; the register's row comes a moment later."""
     night = armed(kept)
     kept.sql.execute("update recording set legal_hold = true")
 
-    def send_on():
-        with kept.connect() as conn:
-            batch, _ = deleting._to_sending(
-                conn, night, 1, kept.app.deleting_rules(), ACTOR, ("", deleting._FIRST), deleting.Counter()
-            )
-            while_a_hold_is_placed(
-                kept,
-                lambda: deleting._record_there(conn, batch, {r.recording: "held_in_store" for r in batch}, ACTOR),
-            )
+    def deny(versions):
+        return {(v.key, v.version_id): "denied" for v in versions}
 
-    send_on()
+    with ExitStack() as stack:
+        send(kept, night, Beside(kept, before=lambda: stack.enter_context(a_hold_is_being_placed(kept)), answer=deny))
 
     assert states(kept) == ["blocked", "blocked"]
 
@@ -140,7 +146,8 @@ def test_an_import_waits_for_a_hold_that_is_being_placed_and_sees_it(office):
         importing.check(conn, job)
         fetching.fetch(conn, job, office.app.store, probe, lane=1, claim_rows=10)
 
-        while_a_hold_is_placed(office, lambda: importing.keep(conn, job))
+        with a_hold_is_being_placed(office):
+            importing.keep(conn, job)
 
     (kept,) = office.rows("select recording from recording")
     assert office.rows("select recording from blocker_cover") == [kept]
@@ -154,7 +161,8 @@ def test_a_refusal_waits_for_a_hold_that_is_being_placed_and_sees_it(office):
         job = office.app.importing(conn, "n", "linna", ACTOR)
         importing.stage(conn, job)
 
-        while_a_hold_is_placed(office, lambda: importing.check(conn, job))
+        with a_hold_is_being_placed(office):
+            importing.check(conn, job)
 
     assert states(office) == [], "it was not refused"
 

@@ -266,7 +266,7 @@ MUTATIONS = (
     Mutation(
         guard="a store's yes is no proof",
         change="its answer is believed",
-        edits=((DELETING, "    left = _left(destroyer, batch)\n    extra", "    left = []\n    extra"),),
+        edits=((DELETING, "    left = _left(destroyer, batch)\n    # Of a key", "    left = []\n    # Of a key"),),
         tests=guard("what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked"),
     ),
     Mutation(
@@ -329,13 +329,7 @@ MUTATIONS = (
     Mutation(
         guard="a claim that was taken over records nothing",
         change="no fence",
-        edits=(
-            (
-                DELETIONS,
-                "where d.recording = p.recording and d.fence = p.fence and d.state = 'sending'\nreturning d.recording, d.controller, d.trigger",
-                "where d.recording = p.recording and d.state = 'sending'\nreturning d.recording, d.controller, d.trigger",
-            ),
-        ),
+        edits=((DELETING, "if now.get(r.recording) == r.fence]", "if r.recording in now]"),),
         tests=guard("a_worker_whose_claim_was_taken_over_records_nothing"),
     ),
     Mutation(

@@ -340,12 +340,15 @@ def _record_gone(
 ) -> None:
     """The store is proven empty of these: rows, numbers and keys go; commits."""
     q = db.queries()
-    q.lock_gone(conn, recordings=[r.recording for r in gone])
+    # A worker whose claim is not the last one changes nothing.
+    now = {
+        r.recording: r.fence for r in q.lock_gone(conn, recordings=[r.recording for r in gone]) if r.state == "sending"
+    }
+    gone = [r for r in gone if now.get(r.recording) == r.fence]
     rows = list(
         q.proven_gone(
             conn,
             recordings=[r.recording for r in gone],
-            fences=[r.fence for r in gone],
             removed=[removed.get(r.object_key, 0) for r in gone],
         )
     )

@@ -25,13 +25,14 @@ with due as (
     where r.eligible_at <= (select callkeeper_now()) and (r.eligible_at, r.recording) > (:after_at, :after)
     order by r.eligible_at, r.recording limit :limit
 ), fresh as (
-    insert into deletion (recording, vendor, controller, trigger, object_key, due_at, waits)
-    select recording, vendor, controller, 'retention_expired', object_key, eligible_at,
+    insert into deletion (recording, vendor, controller, trigger, object_key, due_at, planned_at, waits)
+    select recording, vendor, controller, 'retention_expired', object_key, eligible_at, (select callkeeper_now()),
         case when :foreseen_only::boolean and (term_since <= :foreseen_at and eligible_at <= :foreseen_at::timestamptz + interval '30 days') is not true
             then 'surplus' end
     from due where state is null or state = 'withdrawn'
     on conflict (recording) do update set state = 'planned', trigger = excluded.trigger, due_at = excluded.due_at, waits = excluded.waits,
-        controller = excluded.controller, object_key = excluded.object_key, decision = null, night = null, planned_at = callkeeper_now()
+        controller = excluded.controller, object_key = excluded.object_key, decision = null, night = null,
+        planned_at = excluded.planned_at
         where deletion.state = 'withdrawn'
     returning recording, vendor, controller, due_at, waits
 )
@@ -83,15 +84,15 @@ select count(*) from (select recording from deletion where recording = any (:rec
 -- name: suppress!
 -- Before anything is deleted, its tombstone: it may not come back (architecture, rule 7). Not where the same call stands in the
 -- catalogue under another UUID: what was rejected was a second delivery of it.
-insert into suppression (kind, mark)
-select distinct 'recording', l.identity from leaving l
+insert into suppression (kind, mark, since)
+select 'recording', l.identity, (select callkeeper_now()) from leaving l
 where l.recording = any (:recordings) and l.identity is not null
-  and not exists (select from recording r where r.vendor = l.vendor and r.identity = l.identity and r.recording <> l.recording)
+  and (l.in_catalogue or not exists (select from recording r where r.vendor = l.vendor and r.identity = l.identity and r.recording <> l.recording))
 on conflict do nothing;
 
 -- name: arm!
 -- Nothing blocks them: they will be sent.
-update deletion set state = 'armed', armed_at = callkeeper_now(), tombstoned_at = null, trouble = null, lane = null, lease_until = null
+update deletion set state = 'armed', armed_at = (select callkeeper_now()), tombstoned_at = null, trouble = null, lane = null, lease_until = null
 where recording = any (:recordings) and state in ('planned', 'blocked');
 
 -- name: block!
@@ -136,30 +137,31 @@ order by l.object_key, l.recording;
 
 -- name: to_sending!
 -- The point of no return. What was sent before is this claim's now.
-update deletion set state = 'sending', sending_at = case when state = 'armed' then callkeeper_now() else sending_at end, trouble = null,
+update deletion set state = 'sending', sending_at = case when state = 'armed' then (select callkeeper_now()) else sending_at end, trouble = null,
     lane = :lane, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = fence + 1
 where recording = any (:recordings);
 
--- name: lock_gone$
--- The rows of these, for nobody else to change until the transaction ends: a statement of its own, before the look.
+-- name: lock_gone
+-- How far these have come, and whose claim they are; nobody else changes them, or their rows in the catalogue, until the transaction
+-- ends: a statement of its own, before the change.
 with r as (
     select recording from recording where recording = any (:recordings) order by recording for update
 ), d as (
-    select recording from deletion where recording = any (:recordings) order by recording for update
+    select recording, state, fence from deletion where recording = any (:recordings) order by recording for update
 )
-select (select count(*) from r) + (select count(*) from d);
+select d.recording, d.state, d.fence from d, (select count(*) from r) locked;
 
 -- name: proven_gone
--- The store is proven empty: the journal takes over what the vendor is to be asked with, and forgets the rest. A worker whose claim
--- is not the last one changes nothing.
-update deletion d set state = 'store_gone', store_gone_at = callkeeper_now(), absence_checked_at = callkeeper_now(),
+-- The store is proven empty: the journal takes over what the vendor is to be asked with, and forgets the rest. Whose they
+-- are was asked under the lock: a condition on the state here would let the planner, who has counted none, read all that are under way.
+update deletion d set state = 'store_gone', store_gone_at = (select callkeeper_now()), absence_checked_at = (select callkeeper_now()),
     versions_removed = p.removed, catalogued = r.recording is not null,
     identity = coalesce(r.identity, d.identity), sealed_ref = coalesce(r.sealed_ref, d.sealed_ref),
     line = null, pseudonym = null, started_at = null, object_key = null, version_id = null, revision = null, legal_hold = null,
     lane = null, lease_until = null, trouble = null
-from unnest(:recordings::uuid[], :fences::integer[], :removed::integer[]) as p (recording, fence, removed)
+from unnest(:recordings::uuid[], :removed::integer[]) as p (recording, removed)
 left join recording r on r.recording = p.recording
-where d.recording = p.recording and d.fence = p.fence and d.state = 'sending'
+where d.recording = p.recording
 returning d.recording, d.controller, d.trigger, d.catalogued, d.versions_removed, d.fence, d.sealed_ref is null as without_vendor;
 
 -- name: erase!
@@ -194,16 +196,17 @@ select distinct vendor from deletion where state = 'store_gone' order by 1;
 -- The next recordings whose vendor is to be asked, or looked at again; what it refused is asked again after a week, and what a
 -- hold names, or was found to cover a moment too late, is left there: it is the last copy.
 update deletion d set lane = 0, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1,
-    vendor_asked_at = case when d.vendor_answer = 'accepted' then d.vendor_asked_at else callkeeper_now() end
+    vendor_asked_at = case when d.vendor_answer = 'accepted' then d.vendor_asked_at else (select callkeeper_now()) end
 from (
     select recording from deletion
     where state = 'store_gone' and vendor = :vendor and recording > :after
       and (lane is null or lane = 0 or lease_until < clock_timestamp())
-      and not exists (select from blocker b where b.ended_at is null and (deletion.recording = any (b.recordings)
-          or exists (select from blocker_cover c where c.blocker = b.blocker and c.recording = deletion.recording)))
+      and not exists (select from blocker b where b.ended_at is null and deletion.recording = any (b.recordings))
+      and not exists (select from blocker_cover c join blocker b on b.blocker = c.blocker
+                      where c.recording = deletion.recording and b.ended_at is null)
       and (vendor_answer is null or vendor_answer = 'accepted'
            or (vendor_answer = 'unsupported' and :can_delete::boolean)
-           or (vendor_answer = 'refused' and vendor_asked_at < callkeeper_now() - interval '7 days'))
+           or (vendor_answer = 'refused' and vendor_asked_at < (select callkeeper_now()) - interval '7 days'))
     order by recording limit :limit for update skip locked
 ) mine
 where d.recording = mine.recording
@@ -214,7 +217,7 @@ returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor
 update deletion d set vendor_answer = p.answer, vendor_confirmed = p.confirmed, trouble = p.trouble, lane = null, lease_until = null
 from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[], :troubles::text[])
     as p (recording, fence, answer, confirmed, trouble)
-where d.recording = p.recording and d.fence = p.fence and d.state = 'store_gone'
+where d.recording = p.recording and d.fence = p.fence and d.store_gone_at is not null and d.done_at is null
 returning d.recording, d.controller, d.vendor, d.vendor_answer as answer, d.vendor_confirmed as confirmed;
 
 -- name: stop!
@@ -238,11 +241,11 @@ returning recording, controller, trigger, state;
 
 -- name: finish
 -- The vendor's answer is final: nothing personal is left.
-update deletion d set state = 'done', done_at = callkeeper_now(), vendor_answer = p.answer, vendor_confirmed = p.confirmed,
+update deletion d set state = 'done', done_at = (select callkeeper_now()), vendor_answer = p.answer, vendor_confirmed = p.confirmed,
     identity = null, sealed_ref = null, trouble = null, lane = null, lease_until = null,
     night = coalesce(:night, (select max(night) from night where planned_at is not null and ended_at is null))
 from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[]) as p (recording, fence, answer, confirmed)
-where d.recording = p.recording and d.fence = p.fence and d.state in ('store_gone', 'needs_human') and d.store_gone_at is not null
+where d.recording = p.recording and d.fence = p.fence and d.store_gone_at is not null and d.done_at is null
 returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer as answer, d.vendor_confirmed as confirmed;
 
 -- name: count_night!

@@ -10,7 +10,7 @@ order by d.recording limit :limit;
 
 -- name: tombstones_stand!
 -- The tombstones of these stand outside the database: they may be sent. How many are new.
-update deletion set tombstoned_at = callkeeper_now()
+update deletion set tombstoned_at = (select callkeeper_now())
 where recording = any (:recordings) and state in ('armed', 'sending') and tombstoned_at is null;
 
 -- name: oldest_kept$
