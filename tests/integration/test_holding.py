@@ -486,6 +486,21 @@ def test_a_narrowed_hold_lets_go_of_what_is_left_out_and_of_nothing_else(kept):
     assert kept.value("select count(*) from hold where blocker = %s", new.blocker) == 1
 
 
+def test_the_second_person_sees_what_she_says_yes_to(kept):
+    case_ref = placed(kept)
+    narrower(kept, case_ref, line="+358207001234")
+    act(kept, "narrow", case_ref, "officer")
+    act(kept, "extend", case_ref, "officer", review_on=TODAY + timedelta(days=60))
+
+    with kept.connect() as conn:
+        (case,) = holding.register(conn, officer=False, case_ref=case_ref)
+
+    assert case.waiting == (
+        "narrow to a number, line +358207001234, asked by officer",
+        f"extend to a review on {TODAY + timedelta(days=60)}, asked by officer",
+    )
+
+
 def test_nothing_can_pass_between_the_wider_and_the_narrower_one(kept):
     """Both change in one transaction under the exclusive lock: whoever looks finds one of them."""
     case_ref = placed(kept)

@@ -174,7 +174,12 @@ select h.case_ref, h.kind, h.sealed_facts, h.drafted_by, h.drafted_at, h.placed_
     h.review_on, h.ends_on, h.released_at, h.blocker,
     (select count(*) from blocker_cover c where c.blocker = h.blocker and h.released_at is null) as recordings,
     (select count(*) from hold_too_late t join blocker b on b.blocker = t.blocker where b.case_ref = h.case_ref) as too_late,
-    array(select r.action || ', asked by ' || r.asked_by from hold_request r
+    -- What the second person says yes to. An end is told by its own column, to whom it may be told.
+    array(select r.action || coalesce(' to a review on ' || r.review_on, '') || coalesce((
+              select ' to ' || concat_ws(', ', cardinality(p.recordings) || ' recordings', case when p.pseudonyms is not null then 'a number' end,
+                  'line ' || p.line, p.controller, 'from ' || helsinki_day(p.from_at), 'up to ' || helsinki_day(p.to_at))
+              from hold_predicate p where p.predicate = r.predicate), '') || ', asked by ' || r.asked_by
+          from hold_request r
           where r.case_ref = h.case_ref and r.confirmed_at is null and r.withdrawn_at is null
             and r.asked_at > callkeeper_now() - make_interval(days => :days) order by r.request) as waiting
 from hold h where :case_ref::text is null or h.case_ref = :case_ref::text
