@@ -371,13 +371,29 @@ def test_a_refused_call_that_is_delivered_again_is_planned_once(office):
     old = at(9, day=DAY - timedelta(190))
     deliver(office.linna, DAY, [call(start=old)])
     office.run()
+    deliver(office.linna, DAY, [call(start=old), call("r2")], seq=2)
+
+    balance = office.run("next")
+
+    assert counts(balance) == {"found": 2, "kept": 1, "refused": 1}
+    assert reasons(balance) == {"refused:already_planned": 1}
+    assert len(office.rows("select * from deletion")) == len(office.events("deletion.planned")) == 1
+
+
+def test_a_refused_call_of_which_the_vendor_tells_something_else_is_looked_at_anew(office):
+    old = at(9, day=DAY - timedelta(190))
+    deliver(office.linna, DAY, [call(start=old)])
+    office.run()
     deliver(office.linna, DAY, [call(start=old, ms=900)], seq=2)
 
     balance = office.run("next")
 
     assert counts(balance) == {"found": 1, "refused": 1}
-    assert reasons(balance) == {"refused:already_planned": 1}
-    assert len(office.rows("select * from deletion")) == len(office.events("deletion.planned")) == 1
+    assert reasons(balance) == {"refused:retention_expired": 1}
+    assert [r.state for r in office.rows("select state from deletion")] == ["planned"]
+    assert [e["action"] for e in office.events("deletion.planned", "deletion.withdrawn")] == [
+        "deletion.planned", "deletion.withdrawn", "deletion.planned",
+    ]  # fmt: skip
 
 
 def test_a_recording_that_was_deleted_does_not_come_back(office):
