@@ -34,6 +34,25 @@ class Airflow:
     def unpause(self, dag: str) -> None:
         self.http.patch(f"/api/v2/dags/{dag}", json={"is_paused": False}).raise_for_status()
 
+    def scheduled(self, dag: str) -> list[dict[str, Any]]:
+        """The DAG's scheduled runs, the oldest first."""
+        found = self.get(f"/dags/{dag}/dagRuns", limit=100, order_by="run_after", run_type="scheduled")
+        return list(found["dag_runs"])
+
+    def switch_on(self, dag: str) -> str | None:
+        """Unpauses the DAG. Airflow makes up for the last time at which it was due: that run's id, if there is one."""
+        if not self.get(f"/dags/{dag}")["is_paused"]:
+            return None
+        before = [run["dag_run_id"] for run in self.scheduled(dag)]
+        self.unpause(dag)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            for run in self.scheduled(dag):
+                if run["dag_run_id"] not in before:
+                    return str(run["dag_run_id"])
+            time.sleep(0.5)
+        return None
+
     def until_parsed(self, dag: str) -> Any:
         """The DAG's details, once Airflow knows it. Raises SetupFailed after four minutes."""
         end = time.monotonic() + 240
@@ -46,9 +65,12 @@ class Airflow:
             time.sleep(1)
         return found
 
+    def run(self, dag: str, run_id: str) -> Any:
+        """The run as Airflow has it; None if there is no such run."""
+        return self.get(f"/dags/{dag}/dagRuns/{run_id}")
+
     def state(self, dag: str, run_id: str) -> str | None:
-        """The run's state; None if there is no such run."""
-        found = self.get(f"/dags/{dag}/dagRuns/{run_id}")
+        found = self.run(dag, run_id)
         return str(found["state"]) if found else None
 
     def ended_well(self, dag: str, run_id: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from callkeeper import decisions, deletions
+from callkeeper import db, decisions, deletions
 from callkeeper.clock import HELSINKI, add_months
 from callkeeper.deletions import Night
 from callkeeper.demo.api import Airflow
@@ -47,10 +47,11 @@ def let_go(stage: Stage, days: Sequence[date]) -> Path:
     with stage.airflow("admin") as airflow:
         for dag in (DELETE, HOLD):
             airflow.until_parsed(dag)
-            airflow.unpause(dag)
+        airflow.unpause(HOLD)
+        _answer(stage)
         _bring_in(stage, airflow, days)
         archive(stage.home / "vendors" / VENDOR, days[-1])
-        _rehearse(stage, airflow, _at(yesterday, NIGHT_AT))
+        _rehearse(stage, airflow, _at(yesterday, NIGHT_AT), since=days[-1] + timedelta(days=1))
         _go_live(stage, _at(yesterday, time(14, 0)))
         _hold(stage, _at(yesterday, time(23, 50)))
         night = _last(stage, airflow, _at(today, NIGHT_AT))
@@ -59,6 +60,15 @@ def let_go(stage: Stage, days: Sequence[date]) -> Path:
 
 def _at(day: date, clock: time) -> datetime:
     return datetime.combine(day, clock, HELSINKI)
+
+
+def _answer(stage: Stage) -> None:
+    """A call that was delivered months after its day is past its term on arrival: no night takes it without a person's yes."""
+    with stage.app.connect() as conn:
+        waiting = approving.propose(conn, Subject.surplus).n
+    if waiting:
+        stage.title(None, "A call came in that its vendor dates months back: whether that is right, a person says")
+        stage.callkeeper("approve", "surplus", "--yes", str(waiting), account="approver")
 
 
 def _bring_in(stage: Stage, airflow: Airflow, days: Sequence[date]) -> None:
@@ -76,9 +86,18 @@ def _bring_in(stage: Stage, airflow: Airflow, days: Sequence[date]) -> None:
     )
 
 
-def _rehearse(stage: Stage, airflow: Airflow, at: datetime) -> None:
+def _rehearse(stage: Stage, airflow: Airflow, at: datetime, *, since: date) -> None:
     stage.title(at, "A first night is a rehearsal: everything but the effect")
-    _play_night(stage, airflow, REHEARSAL, at)
+    with stage.app.connect() as conn:
+        last = db.queries().last_rehearsal(conn)
+    if last is None or not since < last.day <= at.date():
+        with stage.at(at):
+            # The night that Airflow makes up for when it is switched on, or one by hand.
+            run_id = airflow.switch_on(DELETE) or REHEARSAL
+            stage.run(airflow, DELETE, run_id)
+    else:
+        run_id = last.run_key
+    _tell_night(stage, run_id)
 
 
 def _go_live(stage: Stage, at: datetime) -> None:
@@ -111,19 +130,19 @@ def _hold(stage: Stage, at: datetime) -> None:
             case_ref = drafted.split()[0]
         with stage.airflow("officer") as officer:
             stage.say(f"[bold]{HOLD}[/], triggered in Airflow by the officer: case {case_ref}, action place")
-            stage.run(officer, HOLD, f"demo__{case_ref}", case=case_ref, action="place")
+            stage.say(f"  {stage.run(officer, HOLD, f'demo__{case_ref}', case=case_ref, action='place')}")
         stage.callkeeper("hold", "ratify", case_ref, account="approver")
 
 
 def _last(stage: Stage, airflow: Airflow, at: datetime) -> Night:
     stage.title(at, "The night: what is past its term goes, unless something blocks it")
-    return _play_night(stage, airflow, NIGHT, at)
-
-
-def _play_night(stage: Stage, airflow: Airflow, run_id: str, at: datetime) -> Night:
-    if not airflow.ended_well(DELETE, run_id):
+    if not airflow.ended_well(DELETE, NIGHT):
         with stage.at(at):
-            stage.run(airflow, DELETE, run_id)
+            stage.run(airflow, DELETE, NIGHT)
+    return _tell_night(stage, NIGHT)
+
+
+def _tell_night(stage: Stage, run_id: str) -> Night:
     with stage.app.connect() as conn:
         night = deletions.find_night(conn, run_id)
         balance = deletions.read_balance(conn, night)

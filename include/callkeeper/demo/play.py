@@ -6,10 +6,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from callkeeper import controllers, db, deliveries, settings, wiring
 from callkeeper.clock import HELSINKI
@@ -131,7 +129,7 @@ def _follow(airflow: Airflow, stage: Stage, days: list[date], *, made: list[date
     end = time.monotonic() + PATIENCE_SECONDS
     with console.status("waiting for the first run") as line:
         while len(told) < len(days):
-            for run in _runs(airflow):
+            for run in airflow.scheduled(DAG):
                 run_id = run["dag_run_id"]
                 if run["state"] in ENDED and run_id not in told:
                     told.add(run_id)
@@ -164,11 +162,6 @@ def _until_parsed(airflow: Airflow, first: date) -> None:
                 mend="See the dag-processor's log, `callkeeper stack`.",
             )
         time.sleep(1)
-
-
-def _runs(airflow: Airflow) -> Iterator[dict[str, Any]]:
-    found = airflow.get(f"/dags/{DAG}/dagRuns", limit=100, order_by="run_after", run_type="scheduled")
-    yield from found["dag_runs"]
 
 
 def _show(app: wiring.App) -> None:

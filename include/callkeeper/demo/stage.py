@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from callkeeper import db, deliveries, wiring
@@ -40,8 +39,8 @@ class Stage:
     def airflow(self, account: str) -> contextlib.AbstractContextManager[Airflow]:
         return signed_in(self.stack.url, account, self.password(account))
 
-    def run(self, airflow: Airflow, dag: str, run_id: str, **conf: str) -> None:
-        """Has a run of the DAG end well. Raises SetupFailed if it fails."""
+    def run(self, airflow: Airflow, dag: str, run_id: str, **conf: str) -> str:
+        """Has a run of the DAG end well, and returns its note. Raises SetupFailed if it fails."""
         airflow.start(dag, run_id, conf)
         with console.status(f"{dag}, {run_id}"):
             try:
@@ -54,12 +53,13 @@ class Stage:
             raise SetupFailed(
                 f"The run {run_id} of {dag} has failed.", mend="Its log in Airflow says why; then run this again."
             )
+        return str(airflow.run(dag, run_id)["note"] or "")
 
     def callkeeper(self, *words: str, account: str | None = None, typed: str = "") -> str:
         """Runs a command of callkeeper's, and shows it as it is typed, with what it says. Raises SetupFailed if it fails."""
         command = [*words, *(("--as", account) if account else ())]
         shown = " ".join(f'"{word}"' if " " in word else word for word in command)
-        self.say(f"[bold]$ callkeeper {shown}[/]")
+        console.print(f"    [bold]$ callkeeper {shown}[/]", soft_wrap=True)
         env = {**os.environ, "CALLKEEPER_HOME": str(self.home), "COLUMNS": str(max(console.width - 6, 74))}
         if account:
             env["CALLKEEPER_PASSWORD"] = self.password(account)
@@ -73,7 +73,8 @@ class Stage:
         )
         if done.returncode:
             raise SetupFailed(f"`callkeeper {words[0]}` failed: {done.stderr.strip()}", mend="Then run this again.")
-        console.print(Padding(Text(done.stdout.strip("\n")), (0, 0, 0, 6)))
+        for line in done.stdout.strip("\n").splitlines():
+            console.print(Text(f"      {line}".rstrip()), soft_wrap=True)
         return done.stdout
 
     # --- when
