@@ -72,14 +72,18 @@ class World(Installation):
     """``trespasses`` are effects that were not allowed when they were asked for, in words: to stay empty."""
 
     def __init__(self, settings: Settings, sql: psycopg.Connection[Any], folder: Path) -> None:
-        self.store, self.vendor = FakeStore(), _Vendor(self)
-        self.trespasses: list[str] = []
-        self.known = Known()
         self._ordered: list[Fault] = []
         self.passed: Counter[tuple[str, str]] = Counter()
         """How often each place at which something can go wrong was passed since the last ``order``."""
         self._conn: psycopg.Connection[Any] | None = None
         super().__init__(settings, sql, folder)
+
+    def reset(self) -> None:
+        self.store, self.vendor = FakeStore(), _Vendor(self)
+        self.known = Known()
+        self.trespasses: list[str] = []
+        self.heal()
+        super().reset()
         self.mark()
 
     # --- arranging ----------------------------------------------------------------------------------------------------
@@ -150,10 +154,10 @@ class World(Installation):
     # --- acting -------------------------------------------------------------------------------------------------------
 
     def deliver(self, calls: Iterable[Call], day: date = DAY) -> None:
-        """The vendor lists these for the day; what it listed before under the same names, no longer."""
+        """The vendor lists these for the day, and has each one's audio once, however often it is delivered."""
         for call in calls:
             record = call.record()
-            listed = read_call(record, record["media"], folder=day.isoformat())
+            listed = read_call(record, record["media"], folder="calls")
             known = self.vendor.calls_of.setdefault(day, [])
             known[:] = [c for c in known if c.identity != listed.identity]
             self.vendor.add(listed.ref, call.audio or b"", call=listed, day=day)
@@ -264,7 +268,8 @@ class World(Installation):
             select d.state, d.absence_checked_at is not null as proven, d.vendor_asked_at is not null as asked,
                 exists (select from event e where e.xid > %s::xid8 and e.class = 'deletion'
                     and convert_from(e.body, 'UTF8') like '%%deletion.vendor_asked%%' || d.recording || '%%') as said,
-                exists (select from blocker b where b.ended_at is null and d.recording = any (b.recordings)) as held,
+                exists (select from blocker b where b.ended_at is null and (d.recording = any (b.recordings)
+                    or exists (select from blocker_cover c where c.blocker = b.blocker and c.recording = d.recording))) as held,
                 exists (select from recording r where r.recording = d.recording) as living
             from deletion d where d.recording = %s
             """,

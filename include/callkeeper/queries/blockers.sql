@@ -27,9 +27,18 @@ update blocker set covered_at = callkeeper_now() where blocker = :blocker;
 
 -- name: drop_stale_covers!
 -- Notes that are no longer true: the vendor has corrected the call's number, time or line.
-delete from blocker_cover c using blocker b, recording r
-where b.blocker = c.blocker and b.ended_at is null and r.recording = c.recording
-  and covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at) is not true;
+delete from blocker_cover c using blocker b
+where b.blocker = c.blocker and b.ended_at is null and exists (
+    select from (
+        select recording, controller, line, pseudonym, started_at from recording
+        union all
+        select recording, controller, line, pseudonym, started_at from quarantine
+        union all
+        select recording, controller, line, pseudonym, started_at from deletion d
+        where state not in ('store_gone', 'done', 'withdrawn') and not exists (select from recording r where r.recording = d.recording)
+    ) call
+    where call.recording = c.recording
+      and covers(b, call.recording, call.controller, call.line, call.pseudonym, call.started_at) is not true);
 
 -- name: end_blocker!
 -- It blocks no longer; its row stays.
