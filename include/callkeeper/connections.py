@@ -308,7 +308,8 @@ def end_reconciliation(opened: wiring.App, conn: db.Connection, context: Mapping
     from callkeeper.jobs import reconciling
 
     ti, run_id = context["ti"], context["run_id"]
-    result = reconciling.balance(conn, run_id, actor(opened, conn, context))
+    who, first_day = actor(opened, conn, context), opened.settings.import_first_day
+    result = reconciling.balance(conn, run_id, who, first_day=first_day)
     link = runbook(opened, ti.dag_id)
     mail = reconciling.message(result, link=link)
     log.info("%s", mail.text)

@@ -54,7 +54,7 @@ def reconcile(office, key="morning", **instead):
         reconciling.compare_vendors(
             conn, number, instead.get("vendors", vendors), app.keyring, relook_days=app.settings.import_relook_days
         )
-        return reconciling.balance(conn, key, ACTOR)
+        return reconciling.balance(conn, key, ACTOR, first_day=instead.get("first_day"))
 
 
 def found(result):
@@ -463,6 +463,17 @@ def test_days_that_never_came_and_days_that_nobody_asked_for_are_counted(office)
     result = reconcile(office)
 
     assert found(result) == {"never_delivered": 1, "unfinished": 1, "never_taken": 1}
+
+
+def test_days_before_the_first_that_is_caught_up_on_are_nobodys_to_ask_for(office):
+    office.sql.execute(
+        "insert into delivery_day (vendor, day, state) values ('linna', '2026-05-22', 'complete'), "
+        "('linna', '2026-11-21', 'complete'), ('linna', '2026-11-23', 'complete')"
+    )
+
+    result = reconcile(office, first_day=date(2026, 11, 21))
+
+    assert found(result) == {"never_taken": 1}
     assert not result.balanced
 
 

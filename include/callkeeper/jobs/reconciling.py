@@ -349,21 +349,21 @@ def _still_there(vendor: Vendor, keyring: Keyring, dead: Mapping[date, set[bytes
 # --- the database, and the balance ------------------------------------------------------------------------------------
 
 
-def look_at_database(conn: db.Connection, number: int) -> Counter[str]:
-    """Days that never came, what has risen from the dead, lines that are not designated; commits."""
+def look_at_database(conn: db.Connection, number: int, first_day: date | None) -> Counter[str]:
+    """Days that never came (from the first that import catches up on), what has risen from the dead, lines that are not designated; commits."""
     q = db.queries()
     yesterday = helsinki_day(db.now(conn)) - timedelta(days=1)
-    counts = q.look_at_days(conn, last=yesterday)._asdict()
+    counts = q.look_at_days(conn, first_day=first_day, last=yesterday)._asdict()
     risen = q.count_risen_rows(conn)
     _name("risen", risen.some)
     unlawful = approving.propose(conn, approving.Subject.unlawful).n
     return _note(conn, number, "database", {**counts, "risen_rows": risen.n, "unlawful": unlawful})
 
 
-def balance(conn: db.Connection, run_key: str, actor: Actor) -> Reconciliation:
+def balance(conn: db.Connection, run_key: str, actor: Actor, *, first_day: date | None = None) -> Reconciliation:
     """Looks at the database, draws up the balance sheet, stores it with its event, and commits. The same again changes nothing."""
     number: int = _find(conn, run_key).reconciliation
-    look_at_database(conn, number)
+    look_at_database(conn, number, first_day)
     row = _find(conn, run_key)
     sheets = tuple(_sheet(r) for r in db.queries().balance_sheet(conn))
     counts: Counter[str] = Counter()

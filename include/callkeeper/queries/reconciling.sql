@@ -171,10 +171,11 @@ select count(*) as listed,
 from listed;
 
 -- name: look_at_days^
--- Days before the last one that were never delivered, are not whole, or were never asked for.
+-- Days before the last one that were never delivered, are not whole, or were never asked for: from the vendor's first day on, but for
+-- single days that were taken by hand before the first day that is caught up on.
 select count(*) filter (where y.state = 'absent') as never_delivered, count(*) filter (where y.state = 'open') as unfinished,
     count(*) filter (where y.day is null) as never_taken
-from (select vendor, min(day) as first from delivery_day join vendor v using (vendor) where v.removed_at is null group by 1) f
+from (select vendor, greatest(min(day), :first_day::date) as first from delivery_day join vendor v using (vendor) where v.removed_at is null group by 1) f
 cross join lateral generate_series(f.first, :last::date - 1, interval '1 day') as g (day)
 left join delivery_day y on y.vendor = f.vendor and y.day = g.day::date;
 
