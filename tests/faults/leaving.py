@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid5
 
@@ -17,7 +17,10 @@ from installation import ACTOR, DAY, Installation, at
 
 NIGHT = datetime(2027, 5, 24, 21, 30, tzinfo=UTC)
 """00:30 on 25 May in Helsinki: what began on 24 November may go."""
+LONG_AGO = DAY - timedelta(days=200)
 HELD, FREED = "+358501234502", "+358501234503"
+CALLER = "+358401234501"
+"""Whose all the other calls are."""
 DUE = ("plain", "other", "versions", "upload", "freed", "rejected", "refused", "orphan")
 """What a night deletes of it; ``held`` stays, and so does ``young``; ``surplus`` waits for a person's yes."""
 ORPHAN = uuid5(UUID(int=0), "orphan")
@@ -28,7 +31,7 @@ REPEATED = ("deletion.vendor_asked",)
 class Others(Protocol):
     """What others than callkeeper do: the vendor, and whoever writes into the store."""
 
-    def deliver(self, calls: Iterable[Call]) -> None: ...
+    def deliver(self, calls: Iterable[Call], day: date = DAY) -> None: ...
 
     def add_version(self, key: str) -> str: ...
 
@@ -68,12 +71,13 @@ def prepare(office: Installation, others: Others) -> Known:
             Call(id="held", start=at(12), caller=HELD, audio=tone(1, 504)),
             Call(id="freed", start=at(13), caller=FREED, audio=tone(1, 505)),
             Call(id="rejected", start=at(14), ms=9000, audio=tone(1, 506)),
-            Call(id="refused", start=at(15, day=DAY - timedelta(200)), audio=tone(1, 507)),
             Call(id="surplus", start=at(16), audio=tone(1, 508)),
             Call(id="young", start=at(1, day=DAY + timedelta(1)), audio=tone(1, 509)),
         ]
     )
     office.run("import")
+    others.deliver([Call(id="refused", start=at(15, day=LONG_AGO), audio=tone(1, 507))], LONG_AGO)
+    office.run("import of a day that was missing", LONG_AGO)
     with office.connect() as conn:
         quarantining.reject(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
     known = Known()

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from datetime import date
 
 import pytest
 
@@ -29,8 +30,8 @@ class Servers:
         self._office = office
         self._admin, self._bucket = seaweed.client(), office.settings.store_bucket
 
-    def deliver(self, calls: Iterable[Call]) -> None:
-        deliver(self._office.linna, DAY, calls)
+    def deliver(self, calls: Iterable[Call], day: date = DAY) -> None:
+        deliver(self._office.linna, day, calls)
 
     def add_version(self, key: str) -> str:
         return str(self._admin.put_object(Bucket=self._bucket, Key=key, Body=b"another version")["VersionId"])
@@ -45,7 +46,7 @@ class Servers:
 
 
 def end(office: Installation, known: Known) -> dict[str, object]:
-    return end_state(office, known, (file.name for file in (office.linna / DAY.isoformat()).glob("*.wav")))
+    return end_state(office, known, (file.name for file in office.linna.glob("*/*.wav")))
 
 
 @pytest.fixture

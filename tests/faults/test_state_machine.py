@@ -42,6 +42,8 @@ EXAMPLES, STEPS = 30, 25
 CALLERS = ("+358501234501", "+358501234502", "+358501234503")
 SERVICE = {PUNAVAARA: "+358207001234", PHM: "+358102708001"}
 MOST_CALLS = 10
+BY = ("recording", "number", "line")
+NIGHT = steps("plan", "arm", "send", "ask")
 FOLLOWS = {
     None: {"planned"},
     "planned": {"armed", "blocked", "withdrawn", "planned"},
@@ -73,7 +75,7 @@ from audio a left join deletion d on d.recording = a.recording
 def faults() -> st.SearchStrategy[Fault]:
     """One place of a night, and a way in which it goes wrong there: each kind of place as often."""
     kinds = (
-        [("step", step, "die") for step in steps("plan", "arm", "send", "ask", "hold")],
+        [("step", step, "die") for step in [*NIGHT, *steps("hold")]],
         [("commit", "commit", mode) for mode in ("before", "after")],
         [("store", what, mode) for what, modes in STORE_MODES.items() for mode in modes],
         [("store", "delete", mode) for mode in STORE_MODES["delete"]],
@@ -172,36 +174,42 @@ class WaysOut(RuleBasedStateMachine):
         if night:
             self._night()
 
-    @precondition(lambda self: self.calls)
-    @rule(which=st.integers(0, 99), by=st.sampled_from(["recording", "number", "line"]), fault=st.none() | faults())
-    def a_hold_is_placed(self, which: int, by: str, fault: Fault | None) -> None:
-        world = self.world
+    def _predicate(self, which: int, by: str) -> Predicate:
+        """One call's recordings, everything of its caller, or its line around that day."""
         call = self.calls[sorted(self.calls)[which % len(self.calls)]]
         if by == "recording":
-            found = [recording for recording, name in world.known.names.items() if name == call.id]
-            predicate = Predicate(recordings=tuple(found))
-        elif by == "number":
-            predicate = Predicate(pseudonyms=(world.pseudonym(str(call.caller).replace(" ", "")),))
-        else:
-            assert isinstance(call.start, datetime)
-            predicate = Predicate(
-                line=SERVICE[str(call.line)],
-                from_at=call.start - timedelta(days=1),
-                to_at=call.start + timedelta(days=1),
-            )
-        with world.connect() as conn:
-            try:
-                case, _ = holding.draft(
-                    conn, world.app.keyring, kind="legal_claim", facts=holding.Facts(), predicate=predicate, account="officer",
-                    actor=ACTOR, wide=True,
-                )  # fmt: skip
-            except NotAllowed:
-                return
-        world.order(*[fault] if fault else [])
-        with attempted(), world.connect() as conn:
-            holding.place(conn, case, "officer", ACTOR, world.app.holder, wait_seconds=0)
-        world.heal()
-        self.cases.append(case)
+            return Predicate(recordings=tuple(r for r, name in self.world.known.names.items() if name == call.id))
+        if by == "number":
+            return Predicate(pseudonyms=(self.world.pseudonym(str(call.caller)),))
+        assert isinstance(call.start, datetime)
+        return Predicate(
+            line=SERVICE[str(call.line)], from_at=call.start - timedelta(days=1), to_at=call.start + timedelta(days=1)
+        )
+
+    def _hold(self, which: int, by: str) -> None:
+        try:
+            self.world.hold(self._predicate(which, by))
+        finally:
+            self.cases = [
+                row.case_ref
+                for row in self.world.rows("select case_ref from hold where placed_at is not null order by 1")
+            ]
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 99), by=st.sampled_from(BY), fault=st.none() | faults())
+    def a_hold_is_placed(self, which: int, by: str, fault: Fault | None) -> None:
+        self.world.order(*[fault] if fault else [])
+        with attempted():
+            self._hold(which, by)
+        self.world.heal()
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 99), by=st.sampled_from(BY), step=st.sampled_from(NIGHT), nth=st.integers(1, 3))
+    def a_hold_is_placed_during_a_night(self, which: int, by: str, step: str, nth: int) -> None:
+        self.world.meanwhile = lambda: self._hold(which, by)
+        self.world.order(Fault(where="step", what=step, nth=nth, mode="meanwhile"))
+        assert self.world.sweep(self._key("night")).balanced
+        self.world.heal()
 
     @precondition(lambda self: self.cases)
     @rule(which=st.integers(0, 99), what=st.sampled_from(["ratify", "release", "release"]), fault=st.none() | faults())

@@ -5,10 +5,11 @@ It watches: each effect is compared, at the moment at which it is asked for, wit
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -19,8 +20,9 @@ from uuid import UUID
 import psycopg
 
 from callkeeper import db, wiring
+from callkeeper.blockers import Predicate
 from callkeeper.deliveries import RunBalance
-from callkeeper.errors import DatabaseUnavailable
+from callkeeper.errors import DatabaseUnavailable, NotAllowed
 from callkeeper.jobs import balancing, deleting, fetching, holding, importing
 from callkeeper.jobs.preflight import preflight
 from callkeeper.media import AudioFacts, ObjectVersion
@@ -31,7 +33,7 @@ from deliver import Call
 from fakes.store import FakeStore
 from fakes.vendor import FakeVendor
 from faults.leaving import Known
-from installation import DAY, TABLES, Installation
+from installation import ACTOR, DAY, TABLES, Installation
 
 MODULES = (deleting, holding, importing, fetching)
 STORE_MODES = {
@@ -62,7 +64,7 @@ class Fault:
     what: str
     nth: int
     mode: str
-    """die (at a step); before, after (a commit whose answer is lost); else a mode of the fakes."""
+    """die, or meanwhile (at a step); before, after (a commit whose answer is lost); else a mode of the fakes."""
 
     def __str__(self) -> str:
         return f"{self.what}#{self.nth}:{self.mode}"
@@ -72,6 +74,8 @@ class World(Installation):
     """``trespasses`` are effects that were not allowed when they were asked for, in words: to stay empty."""
 
     def __init__(self, settings: Settings, sql: psycopg.Connection[Any], folder: Path) -> None:
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What others do at the step of a fault whose mode is ``meanwhile``."""
         self._ordered: list[Fault] = []
         self.passed: Counter[tuple[str, str]] = Counter()
         """How often each place at which something can go wrong was passed since the last ``order``."""
@@ -138,8 +142,11 @@ class World(Installation):
         return None
 
     def reach(self, step: str) -> None:
-        if self.come("step", step):
+        mode = self.come("step", step)
+        if mode == "die":
             raise Died(step)
+        if mode == "meanwhile":
+            self.meanwhile()
 
     def _commit(self, commit: Any) -> None:
         mode = self.come("commit", "commit")
@@ -187,6 +194,25 @@ class World(Installation):
 
     def begin_upload(self, key: str) -> None:
         self.store.begin_upload(key)
+
+    def hold(self, predicate: Predicate) -> str | None:
+        """Places a case on a connection of its own; None if the blockers' lock is taken, or it would cover nothing.
+
+        Without waiting: what the store could not be asked of at once is left to later runs.
+        """
+        with contextlib.suppress(NotAllowed), db.connect(self.settings) as conn:
+            conn.execute("set lock_timeout = '50ms'")
+            conn.commit()
+            case, _ = holding.draft(
+                conn, self.app.keyring, kind="legal_claim", facts=holding.Facts(), predicate=predicate, account="officer",
+                actor=ACTOR, wide=True,
+            )  # fmt: skip
+            with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                holding.place(conn, case, "officer", ACTOR, self.app.holder, wait_seconds=0)
+            conn.rollback()
+            if self.rows("select from hold where case_ref = %s and placed_at is not null", case):
+                return case
+        return None
 
     # --- saving and loading -------------------------------------------------------------------------------------------
 
