@@ -35,7 +35,7 @@ from run import ACTOR, PROJECT, servers, timed
 
 from callkeeper import blockers, controllers, db, decisions, wiring
 from callkeeper.blockers import Blocker
-from callkeeper.deletions import Night
+from callkeeper.deletions import find_night
 from callkeeper.jobs import deleting, tombstones
 from callkeeper.media import ObjectVersion, Stored
 from callkeeper.settings import Settings
@@ -164,15 +164,16 @@ class Catalogue:
 
 BARE_DUE = """
 select recording, vendor, controller, object_key, eligible_at, term_since from recording
-where eligible_at <= (select callkeeper_now()) order by eligible_at, recording
+where eligible_at <= %s order by eligible_at, recording
 """
 
 
 def selection(conn: db.Connection, chunk: int) -> Measured:
     """The SELECT of ``plan_expired``, chunk by chunk, as it stands in the query."""
     text = db.queries().plan_expired.sql
-    ours_sql = text[text.index("select r.recording") : text.index("), fresh as")]
+    ours_sql = text[text.index("select recording") : text.index("), fresh as")]
     found: list[int] = []
+    now = db.now(conn)
 
     def ours() -> None:
         n, after = 0, {"after_at": deleting._LONG_AGO, "after": deleting._FIRST}
@@ -181,7 +182,7 @@ def selection(conn: db.Connection, chunk: int) -> Measured:
         found.append(n)
 
     def bare() -> None:
-        found.append(len(conn.execute(BARE_DUE).fetchall()))
+        found.append(len(conn.execute(BARE_DUE, (now,)).fetchall()))
 
     mine, theirs = _in_turn(ours, bare, 7)
     conn.rollback()
@@ -249,7 +250,7 @@ def ours_sweep(conn: db.Connection, rules: deleting.Rules, rows: int) -> dict[st
     took: dict[str, float] = {}
     took["plan"], planned = timed(lambda: deleting.plan(conn, night, rules, ACTOR))
     assert planned["planned"] == rows, planned
-    night = Night(**db.queries().find_night(conn, run_key=night.run_key)._asdict())
+    night = find_night(conn, night.run_key)
     took["arm"], armed = timed(lambda: deleting.arm(conn, night, rules, ACTOR))
     assert armed["armed"] == rows, armed
     taking: Any = Taking()
@@ -267,11 +268,12 @@ def ours_sweep(conn: db.Connection, rules: deleting.Rules, rows: int) -> dict[st
 
 
 BARE_PLAN = """
-insert into deletion (recording, vendor, controller, trigger, object_key, due_at)
-select recording, vendor, controller, 'retention_expired', object_key, eligible_at from recording where recording = any (%s::uuid[])
+insert into deletion (recording, vendor, controller, trigger, object_key, due_at, planned_at)
+select recording, vendor, controller, 'retention_expired', object_key, eligible_at, now() from recording
+where recording = any (%s::uuid[])
 """
 BARE_SUPPRESS = """
-insert into suppression (kind, mark) select 'recording', identity from recording where recording = any (%s::uuid[])
+insert into suppression (kind, mark, since) select 'recording', identity, now() from recording where recording = any (%s::uuid[])
 """
 BARE_ARM = "update deletion set state = 'armed', armed_at = now() where recording = any (%s::uuid[])"
 BARE_TOMBSTONES = "update deletion set tombstoned_at = now() where recording = any (%s::uuid[])"
@@ -366,7 +368,6 @@ def bare_sweep(conn: db.Connection, rules: deleting.Rules, due: Sequence[UUID], 
     took: dict[str, float] = {}
     took["plan"], _ = timed(lambda: [run(batch, BARE_PLAN) for batch in plan])
     took["arm"], _ = timed(lambda: [run(batch, BARE_SUPPRESS, BARE_ARM) for batch in arm])
-
     took["tombstones"], _ = timed(lambda: [run(batch, BARE_TOMBSTONES) for batch in whole])
 
     def sends() -> None:
@@ -404,8 +405,14 @@ def sweeps(catalogue: Catalogue, conn: db.Connection, rules: deleting.Rules) -> 
     results += [
         Measured(name=f"  of it: {step}", ours=ours[step], bare=bare[step], unit="s", limit=None) for step in STEPS
     ]
+    last = deleting.open_night(conn, "last", ACTOR)
+    deleting.plan(conn, last, rules, ACTOR)
+    last = find_night(conn, "last")
+    counted, _ = timed(lambda: deleting.balance(conn, last, ACTOR))
+    foreseen, _ = timed(lambda: deleting.forecast(conn, last))
+    print(f"a night's balance takes {counted:.2f} s, its forecast {foreseen:.2f} s")
     small, large = (sum(best["ours", rows].values()) for rows in (DUE, 4 * DUE))
-    results.append(Measured(name="  growth: four times the rows", ours=large, bare=small, unit="s", limit=5))
+    results.append(Measured(name="  growth: four times the rows", ours=large, bare=small, unit="s", limit=6))
     return results
 
 
@@ -439,7 +446,7 @@ def store(catalogue: Catalogue, settings: Settings, conn: db.Connection, rules: 
                     owner.execute("update recording set version_id = %s where recording = %s", (version, key[-36:]))
             night = deleting.open_night(conn, f"bench {uuid4()}", ACTOR)
             deleting.plan(conn, night, rules, ACTOR)
-            night = Night(**db.queries().find_night(conn, run_key=night.run_key)._asdict())
+            night = find_night(conn, night.run_key)
             deleting.arm(conn, night, rules, ACTOR)
             tombstones.export(conn, app.store, night.night, ACTOR)
             seconds, sent = timed(

@@ -354,8 +354,8 @@ MUTATIONS = (
         edits=(
             (
                 DELETIONS,
-                "where r.eligible_at <= (select callkeeper_now()) and (r.eligible_at",
-                "where r.eligible_at <= :now::timestamptz and (r.eligible_at",
+                "where eligible_at <= (select callkeeper_now()) and (eligible_at",
+                "where eligible_at <= :now::timestamptz and (eligible_at",
             ),
             (
                 DELETING,

@@ -20,16 +20,15 @@ select max(made_at) from forecast where made_at < (select started_at from night 
 -- end when the last forecast looked as far ahead; the rest is a surplus. A withdrawn deletion is taken up again. The one row that is not
 -- fresh is the last that was looked at: joining the two would cost their product, since nothing is known of their sizes.
 with due as (
-    select r.recording, r.vendor, r.controller, r.object_key, r.eligible_at, r.term_since, d.state
-    from recording r left join deletion d on d.recording = r.recording
-    where r.eligible_at <= (select callkeeper_now()) and (r.eligible_at, r.recording) > (:after_at, :after)
-    order by r.eligible_at, r.recording limit :limit
+    select recording, vendor, controller, object_key, eligible_at, term_since from recording
+    where eligible_at <= (select callkeeper_now()) and (eligible_at, recording) > (:after_at, :after)
+    order by eligible_at, recording limit :limit
 ), fresh as (
     insert into deletion (recording, vendor, controller, trigger, object_key, due_at, planned_at, waits)
     select recording, vendor, controller, 'retention_expired', object_key, eligible_at, (select callkeeper_now()),
         case when :foreseen_only::boolean and (term_since <= :foreseen_at and eligible_at <= :foreseen_at::timestamptz + interval '30 days') is not true
             then 'surplus' end
-    from due where state is null or state = 'withdrawn'
+    from due
     on conflict (recording) do update set state = 'planned', trigger = excluded.trigger, due_at = excluded.due_at, waits = excluded.waits,
         controller = excluded.controller, object_key = excluded.object_key, decision = null, night = null,
         planned_at = excluded.planned_at
