@@ -41,8 +41,11 @@ SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))
 EXAMPLES, STEPS = 30, 25
 CALLERS = ("+358501234501", "+358501234502", "+358501234503")
 SERVICE = {PUNAVAARA: "+358207001234", PHM: "+358102708001"}
-MOST_CALLS = 10
+MOST_LIVING, MOST_HOLDS = 8, 2
+JUMPS = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=184))
 BY = ("recording", "number", "line")
+UNSENT = ("arm.after_commit", "send.sending", "send.deleted", "send.after_scrubbed")
+"""Steps at which something may be armed and not sent."""
 NIGHT = steps("plan", "arm", "send", "ask")
 FOLLOWS = {
     None: {"planned"},
@@ -106,7 +109,7 @@ class WaysOut(RuleBasedStateMachine):
     world: World
     empty: Any
 
-    @initialize(calls=st.lists(CALLS, min_size=2, max_size=5), live=st.sampled_from([True, True, True, False]))
+    @initialize(calls=st.lists(CALLS, min_size=2, max_size=6), live=st.sampled_from([True, True, True, False]))
     def begin(self, calls: list[dict[str, Any]], live: bool) -> None:
         self.world.load(self.empty)
         self.clock: datetime = NOW
@@ -116,6 +119,9 @@ class WaysOut(RuleBasedStateMachine):
         self.kept_whole: dict[UUID, set[tuple[str, str]]] = {}
         """What a hold covered before it was sent: its keys and versions, to stay."""
         self.runs = 0
+        self.living: list[str] = []
+        """The names of what is in the catalogue, and (``waiting``) how much waits for the officer."""
+        self.waiting = 0
         self.live = live
         if live:
             self.world.go_live()
@@ -146,7 +152,7 @@ class WaysOut(RuleBasedStateMachine):
             self.world.vendor.manners[self.world.vendor.call(name).ref] = drawn["manner"]
         self._import()
 
-    @precondition(lambda self: len(self.calls) < MOST_CALLS)
+    @precondition(lambda self: len(self.living) < MOST_LIVING)
     @rule(calls=st.lists(CALLS, min_size=1, max_size=3))
     def calls_come_in(self, calls: list[dict[str, Any]]) -> None:
         self._come_in(calls)
@@ -164,21 +170,26 @@ class WaysOut(RuleBasedStateMachine):
         self.world.deliver([self.calls[name]], helsinki_day(self.clock))
         self._import()
 
-    @rule(
-        jump=st.sampled_from([timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=184)]),
-        night=st.booleans(),
-    )
-    def time_passes(self, jump: timedelta, night: bool) -> None:
-        self.clock += jump
-        self.world.set_clock(self.clock)
+    @rule(jump=st.sampled_from(JUMPS), looked=st.booleans(), night=st.booleans())
+    def time_passes(self, jump: timedelta, looked: bool, night: bool) -> None:
+        self._pass(jump, looked)
         if night:
             self._night()
 
+    def _pass(self, jump: timedelta, looked: bool) -> None:
+        """``looked``: the evening before, a night made its forecast; else nothing is foreseen that far ahead."""
+        if looked and jump > timedelta(days=1):
+            self.world.set_clock(self.clock + jump - timedelta(days=1))
+            self.world.forecast()
+        self.clock += jump
+        self.world.set_clock(self.clock)
+
     def _predicate(self, which: int, by: str) -> Predicate:
         """One call's recordings, everything of its caller, or its line around that day."""
-        call = self.calls[sorted(self.calls)[which % len(self.calls)]]
+        known = self.world.known.names
+        call = self.calls[self.living[which % len(self.living)]]
         if by == "recording":
-            return Predicate(recordings=tuple(r for r, name in self.world.known.names.items() if name == call.id))
+            return Predicate(recordings=tuple(r for r, name in known.items() if name == call.id))
         if by == "number":
             return Predicate(pseudonyms=(self.world.pseudonym(str(call.caller)),))
         assert isinstance(call.start, datetime)
@@ -186,27 +197,25 @@ class WaysOut(RuleBasedStateMachine):
             line=SERVICE[str(call.line)], from_at=call.start - timedelta(days=1), to_at=call.start + timedelta(days=1)
         )
 
-    def _hold(self, which: int, by: str) -> None:
-        try:
-            self.world.hold(self._predicate(which, by))
-        finally:
-            self.cases = [
-                row.case_ref
-                for row in self.world.rows("select case_ref from hold where placed_at is not null order by 1")
-            ]
-
-    @precondition(lambda self: self.calls)
+    @precondition(lambda self: self.living and len(self.cases) < MOST_HOLDS)
     @rule(which=st.integers(0, 99), by=st.sampled_from(BY), fault=st.none() | faults())
     def a_hold_is_placed(self, which: int, by: str, fault: Fault | None) -> None:
         self.world.order(*[fault] if fault else [])
         with attempted():
-            self._hold(which, by)
+            self.world.hold(self._predicate(which, by))
         self.world.heal()
 
-    @precondition(lambda self: self.calls)
-    @rule(which=st.integers(0, 99), by=st.sampled_from(BY), step=st.sampled_from(NIGHT), nth=st.integers(1, 3))
-    def a_hold_is_placed_during_a_night(self, which: int, by: str, step: str, nth: int) -> None:
-        self.world.meanwhile = lambda: self._hold(which, by)
+    @precondition(lambda self: self.living and len(self.cases) < MOST_HOLDS)
+    @rule(
+        which=st.integers(0, 99),
+        by=st.sampled_from(BY),
+        step=st.sampled_from([*NIGHT, *UNSENT, *UNSENT]),
+        nth=st.integers(1, 2),
+        jump=st.sampled_from([timedelta(days=31), timedelta(days=184)]),
+    )
+    def a_hold_is_placed_during_a_night(self, which: int, by: str, step: str, nth: int, jump: timedelta) -> None:
+        self._pass(jump, looked=True)
+        self.world.meanwhile = lambda: self.world.hold(self._predicate(which, by))
         self.world.order(Fault(where="step", what=step, nth=nth, mode="meanwhile"))
         assert self.world.sweep(self._key("night")).balanced
         self.world.heal()
@@ -247,6 +256,7 @@ class WaysOut(RuleBasedStateMachine):
                 assert row.legal_hold == row.covered
                 assert world.store.is_held(row.object_key, row.version_id) == row.covered
 
+    @precondition(lambda self: self.waiting or not self.live)
     @rule()
     def the_officer_says_yes(self) -> None:
         """To going live, if a rehearsal has been; else to what waits as a surplus."""
@@ -258,6 +268,7 @@ class WaysOut(RuleBasedStateMachine):
             except NotAllowed:
                 pass
 
+    @precondition(lambda self: self.world.rows("select from quarantine"))
     @rule()
     def what_is_quarantined_is_rejected(self) -> None:
         world = self.world
@@ -265,6 +276,7 @@ class WaysOut(RuleBasedStateMachine):
             with world.connect() as conn:
                 quarantining.reject(conn, recording=row.recording, actor=ACTOR)
 
+    @precondition(lambda self: self.living)
     @rule(which=st.integers(0, 99), how=st.sampled_from(["add_version", "hide", "begin_upload"]))
     def somebody_else_writes_into_the_store(self, which: int, how: str) -> None:
         keys = sorted({v.key for v in self.world.versions()})
@@ -272,6 +284,16 @@ class WaysOut(RuleBasedStateMachine):
             getattr(self.world, how)(keys[which % len(keys)])
 
     # --- what is true -------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def look(self) -> None:
+        """What the next rules need to know."""
+        world, known = self.world, self.world.known.names
+        live = "select case_ref from hold where placed_at is not null and released_at is null order by 1"
+        self.cases = [row.case_ref for row in world.rows(live)]
+        self.living = sorted(known[row.recording] for row in world.rows("select recording from recording"))
+        waiting = "select count(*) from deletion where waits is not null and decision is null and state = 'planned'"
+        self.waiting = world.value(waiting)
 
     @invariant()
     def no_effect_was_out_of_turn(self) -> None:
