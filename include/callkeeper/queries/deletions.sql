@@ -119,9 +119,9 @@ update night set sliced = true where night = :night;
 -- A lane's next batch in the order of the keys: nobody's, its own from an earlier try, or one whose lane has gone silent. Nothing is
 -- sent of which no tombstone stands outside the database.
 select recording from deletion
-where state in ('armed', 'sending') and tombstoned_at is not null and (coalesce(object_key, ''), recording) > (:after_key, :after)
+where claim_key is not null and (claim_key, recording) > (:after_key, :after) and tombstoned_at is not null
   and (lane is null or lane = :lane or lease_until < clock_timestamp())
-order by coalesce(object_key, ''), recording limit :limit for update skip locked;
+order by claim_key, recording limit :limit for update skip locked;
 
 -- name: send_verdicts
 -- What becomes of a claimed batch, and the fence of its claim: asked under the blockers' lock, just before the effect.

@@ -143,6 +143,7 @@ alter table deletion
     add column lane smallint,
     add column lease_until timestamptz,
     add column fence integer not null default 0,
+    add column claim_key text generated always as (case when state in ('armed', 'sending') then coalesce(object_key, '') end) stored,
     add column revision bytea,
     add column armed_at timestamptz,
     add column tombstoned_at timestamptz,
@@ -163,12 +164,14 @@ alter table deletion
 comment on column deletion.waits is 'What a person must say yes to first: a surplus over the forecast, an orphan. Fulfilled by decision.';
 comment on column deletion.revision is 'What the vendor said of a call that import refused: should it say something else, the call is looked at anew.';
 comment on column deletion.tombstoned_at is 'When its tombstone stood outside the database: nothing is sent before.';
+comment on column deletion.claim_key is
+    'Its place among what lanes may claim; a column, for the planner to know of one way to it only.';
 comment on column deletion.fence is 'Counts the claims: a worker whose claim is not the last one changes nothing.';
 comment on column deletion.catalogued is 'Whether the catalogue had a row of it, which was scrubbed.';
 comment on column deletion.night is 'The night in which it was done or withdrawn.';
 comment on column deletion.trouble is 'Why it did not go on, a code; null: nothing stands in its way.';
 create index deletion_unfinished on deletion (due_at, recording) where state not in ('done', 'withdrawn');
-create index deletion_claim on deletion ((coalesce(object_key, '')), recording) where state in ('armed', 'sending');
+create index deletion_claim on deletion (claim_key, recording) where claim_key is not null;
 create index deletion_night on deletion (night);
 create index deletion_open on deletion (vendor, recording) where state = 'store_gone';
 
