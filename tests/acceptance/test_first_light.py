@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,46 +13,9 @@ import pytest
 from callkeeper import settings as settings_module
 from callkeeper import wiring
 from callkeeper.embedded.stack import Stack
+from demonstration import callkeeper
 
-PROJECT = Path(__file__).resolve().parents[2]
-CALLKEEPER = (sys.executable, "-m", "callkeeper.cli")
 DAG = "import_recordings"
-
-
-def _callkeeper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("CALLKEEPER_", "AIRFLOW"))}
-    env |= {"CALLKEEPER_HOME": str(home), "COLUMNS": "200"}
-    return subprocess.run(
-        [*CALLKEEPER, *arguments], capture_output=True, text=True, env=env, cwd=PROJECT, timeout=900, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A stack of its own, with the demonstration's two days imported."""
-    folder = tmp_path_factory.mktemp("demo") / "var"
-    try:
-        shown = _callkeeper(folder, "demo", "--days", "2")
-        assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr[-4000:]
-        (folder / "demo.out").write_text(shown.stdout + shown.stderr)
-        yield folder
-    finally:
-        _callkeeper(folder, "down")
-
-
-@pytest.fixture(scope="module")
-def stack(home: Path) -> Stack:
-    return Stack(home)
-
-
-@pytest.fixture(scope="module")
-def airflow(stack: Stack) -> Iterator[httpx.Client]:
-    """Airflow's API as the data team's account."""
-    login = next(login for login in stack.logins if login.account == "data")
-    with httpx.Client(base_url=stack.url, timeout=30, trust_env=False) as http:
-        answer = http.post("/auth/token", json={"username": login.account, "password": login.password})
-        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        yield http
 
 
 def _runs(airflow: httpx.Client) -> list[dict]:
@@ -84,7 +43,7 @@ def test_the_catalogue_says_by_an_asset_event_what_came(airflow: httpx.Client):
 
 
 def test_status_tells_the_same_to_people_and_programs(home: Path):
-    told, data = _callkeeper(home, "status"), json.loads(_callkeeper(home, "status", "--json", "--runs", "2").stdout)
+    told, data = callkeeper(home, "status"), json.loads(callkeeper(home, "status", "--json", "--runs", "2").stdout)
 
     assert [word for word in ("linna", "punavaara") if word not in told.stdout] == []
     assert [run["balanced"] for run in data["runs"]] == [True, True]
@@ -107,7 +66,7 @@ def test_every_kept_recordings_audio_is_the_vendors(home: Path):
 
 
 def test_the_watchdog_is_quiet_after_a_good_night(home: Path):
-    told = _callkeeper(home, "watchdog")
+    told = callkeeper(home, "watchdog")
 
     assert told.returncode == 0, told.stderr
 
@@ -127,7 +86,7 @@ def test_a_number_is_refused_as_a_parameter(airflow: httpx.Client):
 def test_a_second_up_changes_nothing(home: Path, stack: Stack):
     before = {p.name: p.pid for p in stack.supervisor.programs()}
 
-    again = _callkeeper(home, "up")
+    again = callkeeper(home, "up")
 
     assert again.returncode == 0, again.stderr
     assert {p.name: p.pid for p in stack.supervisor.programs()} == before

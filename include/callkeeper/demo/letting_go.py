@@ -19,11 +19,11 @@ from callkeeper.clock import HELSINKI, add_months
 from callkeeper.deletions import Night
 from callkeeper.demo.api import Airflow
 from callkeeper.demo.drop import HELD_CALLER, VENDOR, archive
-from callkeeper.demo.stage import Stage, console
+from callkeeper.demo.stage import PATIENCE_SECONDS, Stage, console
 from callkeeper.jobs import approving, explaining, holding, reporting
 from callkeeper.jobs.approving import Subject
 
-IMPORT, DELETE, HOLD = "import_recordings", "delete_expired", "legal_hold"
+IMPORT, DELETE, HOLD, RECONCILE = "import_recordings", "delete_expired", "legal_hold", "reconcile"
 REHEARSAL, NIGHT = "demo__rehearsal", "demo__night"
 NIGHT_AT = time(0, 30)
 
@@ -44,10 +44,9 @@ def let_go(stage: Stage, days: Sequence[date]) -> Path:
     today = last_night(datetime.now(HELSINKI))
     yesterday = today - timedelta(days=1)
     console.rule("[bold]half a year later: letting go")
-    with stage.airflow("admin") as airflow:
-        for dag in (DELETE, HOLD):
+    with stage.airflow("data") as airflow:
+        for dag in (DELETE, HOLD, RECONCILE):
             airflow.until_parsed(dag)
-        airflow.unpause(HOLD)
         _answer(stage)
         _bring_in(stage, airflow, days)
         archive(stage.home / "vendors" / VENDOR, days[-1])
@@ -55,6 +54,7 @@ def let_go(stage: Stage, days: Sequence[date]) -> Path:
         _go_live(stage, _at(yesterday, time(14, 0)))
         _hold(stage, _at(yesterday, time(23, 50)))
         night = _last(stage, airflow, _at(today, NIGHT_AT))
+        _compare(stage, airflow)
     return _show(stage, night)
 
 
@@ -129,6 +129,7 @@ def _hold(stage: Stage, at: datetime) -> None:
             )  # fmt: skip
             case_ref = drafted.split()[0]
         with stage.airflow("officer") as officer:
+            officer.unpause(HOLD)
             stage.say(f"[bold]{HOLD}[/], triggered in Airflow by the officer: case {case_ref}, action place")
             stage.say(f"  {stage.run(officer, HOLD, f'demo__{case_ref}', case=case_ref, action='place')}")
         stage.callkeeper("hold", "ratify", case_ref, account="approver")
@@ -140,6 +141,17 @@ def _last(stage: Stage, airflow: Airflow, at: datetime) -> Night:
         with stage.at(at):
             stage.run(airflow, DELETE, NIGHT)
     return _tell_night(stage, NIGHT)
+
+
+def _compare(stage: Stage, airflow: Airflow) -> None:
+    stage.title(None, "The morning: catalogue, store and vendors side by side")
+    run_id = airflow.switch_on(RECONCILE)
+    if run_id:
+        with console.status(RECONCILE):
+            airflow.wait(RECONCILE, run_id, seconds=PATIENCE_SECONDS)
+    for run in airflow.scheduled(RECONCILE)[-1:]:
+        for line in (run["note"] or run["state"]).replace("**", "").split("\n"):
+            stage.say(line)
 
 
 def _tell_night(stage: Stage, run_id: str) -> Night:

@@ -1,0 +1,25 @@
+"""The product as its users have it: the command line, on a stack of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def callkeeper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, in ``home``, with nothing of whoever runs the tests."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("CALLKEEPER_", "AIRFLOW"))}
+    env |= {"CALLKEEPER_HOME": str(home), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "callkeeper.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=PROJECT,
+        timeout=900,
+        check=False,
+    )
