@@ -487,19 +487,19 @@ def hold_on(pseudonym: bytes) -> Blocker:
     )  # fmt: skip
 
 
-def placing(catalogue: Catalogue, conn: db.Connection) -> tuple[Measured, dict[str, int]]:
-    """Placing and covering, and how many scans of whole tables it took."""
-    numbers = [
-        bytes(row.pseudonym)
-        for row in conn.execute(
-            "select pseudonym from recording group by pseudonym having count(*) = %s limit %s",
-            (CALLS_OF_ONE_NUMBER, HOLDS + 1),
-        )
-    ]
+def numbers(conn: db.Connection, n: int) -> list[bytes]:
+    """Numbers of so many calls each."""
+    query = "select pseudonym from recording group by pseudonym having count(*) = %s limit %s"
+    found = [bytes(row.pseudonym) for row in conn.execute(query, (CALLS_OF_ONE_NUMBER, n))]
     conn.rollback()
-    before = _scans(catalogue)
+    return found
+
+
+def placing(catalogue: Catalogue, conn: db.Connection, name: str, of: Sequence[bytes]) -> tuple[Measured, list[str]]:
+    """Placing and covering, and which tables were read as a whole for it."""
+    before = _scans(catalogue, conn)
     placed, committed = [], []
-    for number in numbers:
+    for number in of:
         began = time.perf_counter()
         hold = hold_on(number)
         blockers.place(conn, hold, ACTOR)
@@ -510,18 +510,23 @@ def placing(catalogue: Catalogue, conn: db.Connection) -> tuple[Measured, dict[s
         conn.execute("insert into suppression (kind, mark) values ('recording', %s)", (random.token_bytes(32),))
         conn.commit()
         committed.append(time.perf_counter() - began)
+    after = _scans(catalogue, conn)
+    # The first of them pays for a new connection's caches.
+    measured = Measured(name=name, ours=median(placed[1:]), bare=median(committed[1:]), unit="s", limit=50)
+    return measured, [table for table, n in before.items() if after[table] > n]
+
+
+def armed(catalogue: Catalogue, conn: db.Connection, rules: deleting.Rules) -> None:
+    """A night under way: everything due is armed, nothing sent."""
+    catalogue.fill(4 * DUE, due=True)
+    night = deleting.open_night(conn, f"bench {uuid4()}", ACTOR)
+    deleting.plan(conn, night, rules, ACTOR)
+    deleting.arm(conn, find_night(conn, night.run_key), rules, ACTOR)
+
+
+def _scans(catalogue: Catalogue, conn: db.Connection) -> dict[str, int]:
     conn.execute("select pg_stat_force_next_flush()")
     conn.commit()
-    after = _scans(catalogue)
-    whole = {table: after[table] - n for table, n in before.items() if after[table] > n}
-    # The first of them pays for a new connection's caches.
-    measured = Measured(
-        name="a hold on one number", ours=median(placed[1:]), bare=median(committed[1:]), unit="s", limit=50
-    )
-    return measured, whole
-
-
-def _scans(catalogue: Catalogue) -> dict[str, int]:
     with catalogue.owner() as owner:
         rows = owner.execute(
             "select relname, seq_scan from pg_stat_user_tables where relname in ('recording', 'deletion', 'blocker_cover')"
@@ -547,20 +552,25 @@ def main() -> int:
                 decisions.record(conn, "go_live", "approve", "officer", b"seen", ACTOR)
                 conn.execute(FORESEEN)
                 conn.commit()
-                hold, whole = placing(catalogue, conn)
+                of = numbers(conn, 2 * HOLDS)
+                hold, whole = placing(catalogue, conn, "a hold on one number", of[:HOLDS])
                 catalogue.fill(DUE, due=True)
                 catalogue.vacuum()
                 selections = [selection(conn, rules.chunk_rows)]
                 ours_sweep(conn, rules, DUE)  # warm
                 results = [*selections, *sweeps(catalogue, conn, rules)]
                 results += [store(catalogue, settings, conn, rules), hold]
+                armed(catalogue, conn, rules)
+                hold, more = placing(catalogue, conn, "  while a night is under way", of[HOLDS:])
+                results.append(hold)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     print(f"\n{'':32} {'ours':>10} {'bare':>10}  {'unit':10} {'ratio':>6} limit")
     for r in results:
         limit = f"{r.sense} {r.limit}" if r.limit else ""
         print(f"{r.name:32} {r.ours:10,.4g} {r.bare:10,.4g}  {r.unit:10} {r.ratio:6.2f} {limit}{'' if r.good else '  BEYOND'}")  # fmt: skip
-    print(f"scans of whole tables while holds were placed: {whole or 'none'}")
+    whole += more
+    print(f"tables read as a whole while holds were placed: {', '.join(whole) or 'none'}")
     out = {"live": LIVE, "results": [vars(r) | {"ratio": round(r.ratio, 3)} for r in results], "scans": whole}
     (PROJECT / "tests" / "bench" / "last-deletion.json").write_text(json.dumps(out, indent=1) + "\n")
     return 0 if not whole and all(r.good for r in results) else 1

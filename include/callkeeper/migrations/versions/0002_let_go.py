@@ -172,6 +172,7 @@ comment on column deletion.night is 'The night in which it was done or withdrawn
 comment on column deletion.trouble is 'Why it did not go on, a code; null: nothing stands in its way.';
 create index deletion_unfinished on deletion (due_at, recording) where state not in ('done', 'withdrawn');
 create index deletion_claim on deletion (claim_key, recording) where claim_key is not null;
+create index deletion_sending on deletion (recording) where state = 'sending';
 create index deletion_night on deletion (night);
 create index deletion_open on deletion (vendor, recording) where state = 'store_gone';
 
