@@ -267,24 +267,32 @@ class World(Installation):
     # --- watching -----------------------------------------------------------------------------------------------------
 
     def watch_store(self, keys: Sequence[str], effect: str) -> None:
-        """Everything about to be removed in the store has been sent, has its tombstone, is over and not held."""
+        """Everything about to be removed in the store has been sent, has its tombstone, is over as foreseen or allowed, and not held."""
         rows = self.rows(
             """
             select l.object_key, l.state, l.trigger, l.waits is not null and l.decision is null as unasked,
                 l.trigger = 'retention_expired' and l.eligible_at > callkeeper_now() as early,
+                l.trigger = 'retention_expired' and l.in_catalogue and l.decision is null
+                    and not exists (select from forecast f, recording r where r.recording = l.recording
+                        and f.made_at between r.term_since and j.planned_at and r.eligible_at <= f.made_at + interval '30 days')
+                    and exists (select from decision g where g.subject = 'go_live' and g.decided_at < j.planned_at) as unforeseen,
                 l.identity is not null and not exists (
                     select from suppression p where p.kind = 'recording' and p.mark = l.identity) as unmarked,
                 exists (select from blocker b join deletion d on d.recording = l.recording
                     where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)
                       and b.placed_at < d.sending_at) as held
-            from leaving l where l.object_key = any (%s)
+            from leaving l join deletion j on j.recording = l.recording where l.object_key = any (%s)
             """,
             list(keys),
         )
         found = {row.object_key: row for row in rows}
         for key in keys:
             row = found.get(key)
-            if row is None or row.state != "sending" or row.unasked or row.early or row.unmarked or row.held:
+            if (
+                row is None
+                or row.state != "sending"
+                or any((row.unasked, row.early, row.unforeseen, row.unmarked, row.held))
+            ):
                 self.trespasses.append(f"{effect} {key}: {row}")
 
     def watch_vendor(self, recording: str) -> None:
