@@ -1,7 +1,7 @@
 # The one front door. `make` lists what there is; every target may be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-faults mutations lint bench lock
+.PHONY: help setup demo up down status test test-faults soak mutations lint bench lock
 # One recipe, one shell: a failing line ends it.
 .ONESHELL:
 .SHELLFLAGS := -euc
@@ -68,6 +68,9 @@ test: setup ## unit, integration, DAG and acceptance tests
 
 test-faults: setup ## crash, race and replay tests
 	@$(BIN)/python -m pytest tests/faults
+
+soak: setup ## faults in pairs and long stories of them, other ones each time, for SECONDS=1800 each
+	@SOAK_SECONDS=$(or $(SECONDS),1800) $(BIN)/python -m pytest -s tests/faults/test_crash_matrix.py tests/faults/test_state_machine.py
 
 mutations: setup ## take each guard away in a copy: a test must go red (ONLY=word: those with the word in them)
 	@$(BIN)/python tests/mutations/run.py $(ONLY)
