@@ -151,7 +151,8 @@ def _compare(stage: Stage, airflow: Airflow) -> None:
             airflow.wait(RECONCILE, run_id, seconds=PATIENCE_SECONDS)
     for run in airflow.scheduled(RECONCILE)[-1:]:
         for line in (run["note"] or run["state"]).replace("**", "").split("\n"):
-            stage.say(line)
+            if line:
+                stage.say(line)
 
 
 def _tell_night(stage: Stage, run_id: str) -> Night:
