@@ -331,11 +331,11 @@ def test_a_night_that_loses_a_row_does_not_balance(kept):
 def test_what_cannot_be_written_into_the_trail_does_not_happen(kept, monkeypatch, event, before):
     real = deleting.append
 
-    def append(conn, actor, several, *, alike=None):
+    def append(conn, actor, several, *, alike=None, **more):
         several = list(several)
         if any(isinstance(e, event) for e in (*several, *(alike or {}))):
             kept.sql.execute("revoke insert (class, at, body) on event from callkeeper_app")
-        return real(conn, actor, several, alike=alike)
+        return real(conn, actor, several, alike=alike, **more)
 
     monkeypatch.setattr(deleting, "append", append)
     try:

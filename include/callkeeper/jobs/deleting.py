@@ -100,9 +100,10 @@ def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Count
             (),
             alike=_alike(
                 fresh,
-                lambda r: DeletionPlanned(
-                    recording=ANY, controller=r.controller, vendor=r.vendor, trigger="retention_expired",
-                    reason=r.waits or "retention_expired", state_before="live",
+                ("controller", "vendor", "waits"),
+                lambda controller, vendor, waits: DeletionPlanned(
+                    recording=ANY, controller=controller, vendor=vendor, trigger="retention_expired",
+                    reason=waits or "retention_expired", state_before="live",
                 ),
             ),
         )  # fmt: skip
@@ -160,10 +161,12 @@ def arm(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counte
         q.unblock(conn, recordings=[r.recording for r in rows if r.recording not in chosen and r.state == "blocked"])
         alike = _alike(
             ready,
-            lambda r: DeletionArmed(recording=ANY, controller=r.controller, trigger=r.trigger, state_before=r.state),
+            ("controller", "trigger", "state"),
+            lambda controller, trigger, state: DeletionArmed(
+                recording=ANY, controller=controller, trigger=trigger, state_before=state
+            ),
         )
-        alike |= _alike(newly_blocked, _blocked)
-        alike |= _alike(by["withdrawn"], _withdrawn)
+        alike |= _blocked(newly_blocked) | _withdrawn(by["withdrawn"])
         append(conn, actor, (), alike=alike)
         reach("arm.before_commit")
         conn.commit()
@@ -243,8 +246,12 @@ def _to_sending(
     out = {r.recording for r in (*withdrawn, *blocked)}
     batch = [r for r in rows if r.recording not in out]
     q.to_sending(conn, recordings=[r.recording for r in batch], lane=lane, lease_minutes=rules.lease_minutes)
-    alike = _alike(ready, lambda r: DeletionSending(recording=ANY, controller=r.controller, trigger=r.trigger))
-    alike |= _alike(blocked, _blocked) | _alike(withdrawn, _withdrawn)
+    alike = _alike(
+        ready,
+        ("controller", "trigger"),
+        lambda controller, trigger: DeletionSending(recording=ANY, controller=controller, trigger=trigger),
+    )
+    alike |= _blocked(blocked) | _withdrawn(withdrawn)
     append(conn, actor, (), alike=alike)
     reach("send.before_commit")
     conn.commit()
@@ -354,14 +361,15 @@ def _record_gone(
     )
     alike = _alike(
         rows,
-        lambda r: StoreProvenEmpty(
-            recording=ANY, controller=r.controller, trigger=r.trigger, versions_removed=r.versions_removed,
-            catalogued=r.catalogued,
+        ("controller", "trigger", "versions_removed", "catalogued"),
+        lambda controller, trigger, versions_removed, catalogued: StoreProvenEmpty(
+            recording=ANY, controller=controller, trigger=trigger, versions_removed=versions_removed,
+            catalogued=catalogued,
         ),
     )  # fmt: skip
     q.erase(conn, recordings=[r.recording for r in rows])
     final = _finish(conn, [(r, "not_asked", None) for r in rows if r.without_vendor], night.night)
-    alike |= _alike(final, _done)
+    alike |= _done(final)
     append(conn, actor, (), alike=alike)
     reach("send.before_scrubbed")
     conn.commit()
@@ -429,8 +437,12 @@ def ask_vendor(
             key=lambda r: r.recording,
         )  # fmt: skip
         asked = [r for r in rows if r.answer != "accepted"]
-        alike = _alike(asked, lambda r: VendorAsked(recording=ANY, controller=r.controller, vendor=vendor.name))
-        append(conn, actor, (), alike=alike)
+        alike = _alike(
+            asked,
+            ("controller",),
+            lambda controller: VendorAsked(recording=ANY, controller=controller, vendor=vendor.name),
+        )
+        append(conn, actor, (), alike=alike, at=asked[0].asked_at if asked else None)
         reach("ask.before_commit")
         conn.commit()
         if not rows:
@@ -504,8 +516,9 @@ def _record_answers(conn: db.Connection, night: Night, answers: Sequence[_Answer
         q.stop(conn, recordings=[r.recording for r in lost], trouble="key_missing")
     alike = _alike(
         lost,
-        lambda r: DeletionStopped(
-            recording=ANY, controller=r.controller, trigger="vendor_copy", trouble="key_missing",
+        ("controller",),
+        lambda controller: DeletionStopped(
+            recording=ANY, controller=controller, trigger="vendor_copy", trouble="key_missing",
             state_before="store_gone",
         ),
     )  # fmt: skip
@@ -524,8 +537,8 @@ def _record_answers(conn: db.Connection, night: Night, answers: Sequence[_Answer
         else ()
     )
     final = _finish(conn, [(a.row, a.answer or "", a.confirmed) for a in answers if a.final], night.night)
-    alike |= _alike((r for r in (*heard, *final) if r.answer != was[r.recording]), _answered) | _alike(final, _done)
-    append(conn, actor, (), alike=alike)
+    alike |= _answered(r for r in (*heard, *final) if r.answer != was[r.recording]) | _done(final)
+    append(conn, actor, (), alike=alike, at=final[0].done_at if final else None)
     reach("ask.before_recorded")
     conn.commit()
     reach("ask.after_recorded")
@@ -557,7 +570,7 @@ def settle_at_vendor(conn: db.Connection, recording: UUID, actor: Actor) -> None
     found = db.queries().open_line(conn, recording=recording)
     if found is None:
         raise NotFound("No deletion of that recording is open at its vendor.")
-    append(conn, actor, (), alike=_alike(_finish(conn, [(found, "settled_by_person", None)], None), _done))
+    append(conn, actor, (), alike=_done(_finish(conn, [(found, "settled_by_person", None)], None)))
     conn.commit()
 
 
@@ -617,32 +630,53 @@ def forecast(conn: db.Connection, night: Night) -> None:
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-def _blocked(row: db.Row) -> Event:
-    return DeletionBlocked(recording=ANY, controller=row.controller, trigger=row.trigger, state_before=row.state)
+Alike = dict[Event, list[UUID]]
 
 
-def _withdrawn(row: db.Row) -> Event:
-    return DeletionWithdrawn(
-        recording=ANY, controller=row.controller, trigger=row.trigger, reason="term_not_over", state_before=row.state
+def _blocked(rows: Iterable[db.Row]) -> Alike:
+    return _alike(
+        rows,
+        ("controller", "trigger", "state"),
+        lambda controller, trigger, state: DeletionBlocked(
+            recording=ANY, controller=controller, trigger=trigger, state_before=state
+        ),
     )
 
 
-def _answered(row: db.Row) -> Event:
-    return VendorAnswered(
-        recording=ANY, controller=row.controller, vendor=row.vendor, answer=row.answer, confirmed=row.confirmed
+def _withdrawn(rows: Iterable[db.Row]) -> Alike:
+    return _alike(
+        rows,
+        ("controller", "trigger", "state"),
+        lambda controller, trigger, state: DeletionWithdrawn(
+            recording=ANY, controller=controller, trigger=trigger, reason="term_not_over", state_before=state
+        ),
     )
 
 
-def _done(row: db.Row) -> Event:
-    return DeletionDone(
-        recording=ANY, controller=row.controller, vendor=row.vendor, trigger=row.trigger, due_at=utc(row.due_at),
-        versions_removed=row.versions_removed, vendor_answer=row.answer, vendor_confirmed=row.confirmed,
+def _answered(rows: Iterable[db.Row]) -> Alike:
+    return _alike(
+        rows,
+        ("controller", "vendor", "answer", "confirmed"),
+        lambda controller, vendor, answer, confirmed: VendorAnswered(
+            recording=ANY, controller=controller, vendor=vendor, answer=answer, confirmed=confirmed
+        ),
+    )
+
+
+def _done(rows: Iterable[db.Row]) -> Alike:
+    return _alike(
+        rows,
+        ("controller", "vendor", "trigger", "due_at", "versions_removed", "answer", "confirmed"),
+        lambda controller, vendor, trigger, due_at, versions_removed, answer, confirmed: DeletionDone(
+            recording=ANY, controller=controller, vendor=vendor, trigger=trigger, due_at=utc(due_at),
+            versions_removed=versions_removed, vendor_answer=answer, vendor_confirmed=confirmed,
+        ),
     )  # fmt: skip
 
 
-def _alike(rows: Iterable[db.Row], event: Callable[[db.Row], Event]) -> dict[Event, list[UUID]]:
-    """Rows whose events differ by the recording only, together."""
-    found: dict[Event, list[UUID]] = {}
+def _alike(rows: Iterable[db.Row], facts: Sequence[str], event: Callable[..., Event]) -> Alike:
+    """Rows whose events differ by the recording only, together; the event is made once for all that share the facts."""
+    shared: dict[tuple[object, ...], list[UUID]] = {}
     for row in rows:
-        found.setdefault(event(row), []).append(row.recording)
-    return found
+        shared.setdefault(tuple([getattr(row, fact) for fact in facts]), []).append(row.recording)
+    return {event(*values): recordings for values, recordings in shared.items()}

@@ -84,9 +84,11 @@ select count(*) from (select recording from deletion where recording = any (:rec
 -- Before anything is deleted, its tombstone: it may not come back (architecture, rule 7). Not where the same call stands in the
 -- catalogue under another UUID: what was rejected was a second delivery of it.
 insert into suppression (kind, mark, since)
-select 'recording', l.identity, (select callkeeper_now()) from leaving l
-where l.recording = any (:recordings) and l.identity is not null
-  and (l.in_catalogue or not exists (select from recording r where r.vendor = l.vendor and r.identity = l.identity and r.recording <> l.recording))
+select 'recording', identity, (select callkeeper_now()) from recording where recording = any (:recordings)
+union all
+select 'recording', d.identity, (select callkeeper_now()) from deletion d
+where d.recording = any (:recordings) and d.identity is not null
+  and not exists (select from recording r where r.vendor = d.vendor and r.identity = d.identity)
 on conflict do nothing;
 
 -- name: arm!
@@ -209,7 +211,7 @@ from (
     order by recording limit :limit for update skip locked
 ) mine
 where d.recording = mine.recording
-returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor_answer as answer;
+returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor_answer as answer, d.vendor_asked_at as asked_at;
 
 -- name: vendor_answered
 -- What the vendor said of recordings that stay open there.
@@ -245,7 +247,8 @@ update deletion d set state = 'done', done_at = (select callkeeper_now()), vendo
     night = coalesce(:night, (select max(night) from night where planned_at is not null and ended_at is null))
 from unnest(:recordings::uuid[], :fences::integer[], :answers::text[], :confirmed::boolean[]) as p (recording, fence, answer, confirmed)
 where d.recording = p.recording and d.fence = p.fence and d.store_gone_at is not null and d.done_at is null
-returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer as answer, d.vendor_confirmed as confirmed;
+returning d.recording, d.controller, d.vendor, d.trigger, d.due_at, d.versions_removed, d.vendor_answer as answer,
+    d.vendor_confirmed as confirmed, d.done_at;
 
 -- name: count_night!
 -- What became of a night's deletions, per controller.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from callkeeper import db
@@ -13,16 +14,22 @@ ANY = UUID(int=0)
 
 
 def append(
-    conn: db.Connection, actor: Actor, events: Iterable[Event], *, alike: Mapping[Event, Sequence[UUID]] | None = None
+    conn: db.Connection,
+    actor: Actor,
+    events: Iterable[Event],
+    *,
+    alike: Mapping[Event, Sequence[UUID]] | None = None,
+    at: datetime | None = None,
 ) -> int:
     """Inserts the events with COPY, takes no lock, and does not commit; returns how many there were.
 
-    ``alike``: events whose recording is ANY, each to be written once for each of its recordings.
+    ``alike``: events whose recording is ANY, each to be written once for each of its recordings. ``at``: the transaction's
+    callkeeper_now(), where it is known already; else it is asked.
     """
     several = list(events)
     if not several and not alike:
         return 0
-    at = db.now(conn)
+    at = at or db.now(conn)
     stamp, who, n = utc(at), actor.facts(), 0
     with (
         conn.cursor() as cursor,
