@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import pytest
 from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -406,9 +405,8 @@ COUNTED: Counter[str] = Counter()
 """How the deletions of all stories ended."""
 
 
-def test_a_refused_call_that_is_corrected_out_of_a_hold_is_deleted_at_its_vendor_too(empty):
-    world = empty
-    world.mark()
+def test_a_refused_call_that_is_corrected_out_of_a_hold_is_deleted_at_its_vendor_too(world):
+    begin(world)
     world.go_live()
     call = Call(id="old", start=NOW - timedelta(days=200))
     world.deliver([call])
@@ -436,7 +434,8 @@ class attempted:  # noqa: N801  # read as a word
 
 
 def tell(world: World, number: int, examples: int) -> None:
-    """So many stories, drawn from the number."""
+    """So many stories, drawn from the number, each in an installation in which nothing has been yet."""
+    begin(world)
     machine = seed(number)(type("WaysOut", (WaysOut,), {"world": world, "empty": world.save()}))
     run_state_machine_as_test(
         machine,
@@ -452,18 +451,16 @@ def tell(world: World, number: int, examples: int) -> None:
     )
 
 
-@pytest.fixture
-def empty(world: World) -> World:
+def begin(world: World) -> None:
     world.reset()
     world.change_settings(deletion_chunk_rows=3, deletion_claim_rows=2, deletion_slice_rows=100)
-    return world
 
 
-def test_whatever_happens_in_whatever_order(empty):
+def test_whatever_happens_in_whatever_order(world):
     began, number = time.monotonic(), SEED
     while True:
         try:
-            tell(empty, number, EXAMPLES)
+            tell(world, number, EXAMPLES)
         except BaseException as wrong:
             wrong.add_note(f"FAULTS_SEED={number}")
             raise
