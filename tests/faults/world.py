@@ -272,7 +272,9 @@ class World(Installation):
             """
             select l.object_key, l.state, l.trigger, l.waits is not null and l.decision is null as unasked,
                 l.trigger = 'retention_expired' and l.eligible_at > callkeeper_now() as early,
-                l.trigger = 'retention_expired' and l.in_catalogue and l.decision is null
+                -- What was corrected after it had been planned was planned for the end that it had before.
+                l.trigger = 'retention_expired' and l.decision is null
+                    and exists (select from recording r where r.recording = l.recording and r.term_since <= j.planned_at)
                     and not exists (select from forecast f, recording r where r.recording = l.recording
                         and f.made_at between r.term_since and j.planned_at and r.eligible_at <= f.made_at + interval '30 days')
                     and exists (select from decision g where g.subject = 'go_live' and g.decided_at < j.planned_at) as unforeseen,
