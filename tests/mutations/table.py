@@ -449,7 +449,9 @@ MUTATIONS = (
     Mutation(
         guard="a state and its event change together",
         change="the event in a transaction of its own",
-        edits=(("trail/append.py", "    at = at or db.now(conn)\n", "    conn.commit()\n    at = at or db.now(conn)\n"),),
+        edits=(
+            ("trail/append.py", "    at = at or db.now(conn)\n", "    conn.commit()\n    at = at or db.now(conn)\n"),
+        ),
         tests=guard("what_cannot_be_written_into_the_trail_does_not_happen"),
     ),
     Mutation(
