@@ -29,6 +29,8 @@ ALLOWED = {
     "catalogued", "versions_removed", "answer", "confirmed", "due_at", "vendor_answer", "vendor_confirmed", "trouble", "due", "mode",
     "night", "surplus", "decided", "decision", "scope", "subject", "tombstones", "lost", "marks", "planned", "reconciliation",
     "recordings", "too_late", "review_on", "followed_by", "why",
+    # the trail of itself: trees, sizes, roots; a public key
+    "epoch", "carried", "previous_epoch", "previous_size", "previous_root", "anchored_size", "anchored_root", "verifier_key", "seconds",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-EventClass = Literal["import", "deletion", "blocker", "ticket", "opening", "disclosure", "config", "run"]
+EventClass = Literal["import", "deletion", "blocker", "ticket", "opening", "disclosure", "config", "run", "trail"]
 
 _LARGEST = 2**53
 
@@ -494,6 +494,62 @@ class KeyRotated(Event):
     key_id: str
     purpose: str
     change: Literal["created", "rotated", "retired", "escrowed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat(Event):
+    """The sealer's hourly sign of life, so that silence shows."""
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "trail.heartbeat"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochOpened(Event):
+    """A new tree begins; this is its leaf 0.
+
+    The ``carried`` leaves after it are events that were written before it and never sealed: their transaction ids may be those of
+    another cluster, so they stand in the order of (xid, id) among themselves, and no horizon counts for them. What the tree before
+    it came to in this database, and in the anchor, is said where there was one; roots in base64.
+    """
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "epoch.opened"
+    epoch: int
+    reason: Literal["first", "restored_backup", "moved_database", "other"]
+    carried: int
+    previous_epoch: int | None = None
+    previous_size: int | None = None
+    previous_root: str | None = None
+    anchored_size: int | None = None
+    anchored_root: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SealKeyAdded(Event):
+    """A key signs checkpoints from the next one on; whoever knows the key that signs this may trust it."""
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "seal_key.added"
+    verifier_key: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SealKeyRetired(Event):
+    """A key signs no checkpoint after the one that this is first under."""
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "seal_key.retired"
+    verifier_key: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClockWentBack(Event):
+    """The database's real clock was behind the last checkpoint's time, by so many whole seconds; that time is kept until it has caught up."""
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "clock.went_back"
+    seconds: int
 
 
 def utc(at: datetime) -> str:
