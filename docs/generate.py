@@ -66,7 +66,7 @@ def events_page() -> str:
                 else str(hint).replace("typing.", "").replace("uuid.", "")
             )
             shown = shown.replace("collections.abc.", "").replace("|", "\\|")
-            lines.append(f"| `{field.name}` | {shown} |")
+            lines.append(f"| `{field.name.rstrip('_')}` | {shown} |")
         lines.append("")
     return MADE + "\n".join(lines)
 

@@ -31,6 +31,8 @@ ALLOWED = {
     "recordings", "too_late", "review_on", "followed_by", "why",
     # the trail of itself: trees, sizes, roots; a public key
     "epoch", "carried", "previous_epoch", "previous_size", "previous_root", "anchored_size", "anchored_root", "verifier_key", "seconds",
+    # what Airflow did, as the listener saw it; what aged out
+    "run_type", "triggered_by", "by_hand", "code", "map_index", "event_class_", "month", "count",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

@@ -1,16 +1,22 @@
 """The events, one frozen class each; what they hold is codes, ids and counts only (requirements, §5).
 
-A body is written as canonical bytes (``canonical``): JSON with sorted ASCII keys, no floats, integers below 2^53.
+A body is written as canonical bytes (``canonical``): JSON with sorted ASCII keys, no floats, integers below 2^53. It can be
+read for ever (``read``): what an event holds changes only with a new version of it, and the class of the old one stays. No
+event tells a preservation order from another hold: both have the same events, with the same fields and the same words.
 """
 
 from __future__ import annotations
 
 import json
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from functools import cache
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
+
+from callkeeper.errors import CallkeeperError
 
 EventClass = Literal["import", "deletion", "blocker", "ticket", "opening", "disclosure", "config", "run", "trail"]
 
@@ -252,6 +258,51 @@ class DeletionRetried(Event):
     trigger: str
     state_before: str = "needs_human"
     state_after: str = "planned"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStarted(Event):
+    """Airflow began a run: seen by the listener, the second witness. ``code`` is the digest of the code that runs."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "run.started"
+    run_type: str
+    code: str
+    triggered_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunEnded(Event):
+    """Airflow ended a run, or somebody set its state by hand: seen by the listener."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "run.ended"
+    state: str
+    by_hand: bool
+    triggered_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskStarted(Event):
+    """A task is about to begin, in its own process: seen by the listener. ``map_index`` is its lane, where it has several."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "task.started"
+    code: str
+    map_index: int | None = None
+    triggered_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskEnded(Event):
+    """A task ended (``failed`` may be tried again), or somebody set its state by hand: seen by the listener."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "task.ended"
+    state: str
+    by_hand: bool
+    map_index: int | None = None
+    triggered_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -552,6 +603,30 @@ class ClockWentBack(Event):
     seconds: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BodiesExpired(Event):
+    """The bodies of a class's month are past their term, and dropped; their leaves stay.
+
+    ``digest`` is the SHA-256, in hex, over the lines ``<epoch> <seq>`` of those leaves, ascending, each with a newline.
+    """
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "bodies.expired"
+    event_class_: str
+    month: str
+    count: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WitnessMissed(Event):
+    """So many starts and ends of runs and tasks did the listener see, and was not sure that they were written."""
+
+    event_class: ClassVar[EventClass] = "trail"
+    action: ClassVar[str] = "witness.missed"
+    count: int
+
+
 def utc(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds, one spelling for one instant."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -573,6 +648,13 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"an event cannot hold a {type(value).__name__}")
 
 
+KINDS: Mapping[tuple[str, int], type[Event]] = {
+    (kind.action, kind.version): kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+}
+"""Every version of every event that was ever written. None is taken away: its bodies are read for ever."""
+
 _encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -582,5 +664,75 @@ def canonical(event: Event, actor: Mapping[str, str | int], at: str) -> bytes:
     for field in fields(event):
         value = getattr(event, field.name)
         if value is not None:
-            body[field.name] = _plain(value)
+            body[field.name.rstrip("_")] = _plain(value)
     return _encode(body).encode("ascii")
+
+
+class EventUnreadable(CallkeeperError):
+    """The bytes are no event that this version of callkeeper knows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """An event as it was read: what happened, who did it, when (callkeeper_now() of its transaction)."""
+
+    event: Event
+    actor: Actor
+    at: datetime
+
+
+@cache
+def _shape(kind: type) -> tuple[tuple[str, str, Any, bool], ...]:
+    """(key in the body, field, type, may it be missing) of each field."""
+    hints = get_type_hints(kind)
+    return tuple(
+        (f.name.rstrip("_"), f.name, hints[f.name], type(None) in get_args(hints[f.name])) for f in fields(kind)
+    )
+
+
+def _revived(hint: Any, value: Any) -> Any:
+    """The value as the type that wrote it; raises ValueError where no value of that type is written so."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        (hint,) = (one for one in inner if one is not type(None))
+        return _revived(hint, value)
+    if origin is Literal:
+        if isinstance(value, str) and value in inner:
+            return value
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_revived(inner[0], one) for one in value)
+    elif origin is Mapping and isinstance(value, dict):
+        return {key: _revived(inner[1], one) for key, one in value.items()}
+    elif hint is UUID and isinstance(value, str):
+        return UUID(value)
+    elif type(value) is hint:
+        return value
+    raise ValueError
+
+
+def _made(kind: type, facts: Mapping[str, Any]) -> Any:
+    known = _shape(kind)
+    needed = {key for key, _, _, optional in known if not optional}
+    if not needed <= facts.keys() <= {key for key, *_ in known}:
+        raise ValueError
+    return kind(**{name: _revived(hint, facts[key]) if key in facts else None for key, name, hint, _ in known})
+
+
+def read(body: bytes) -> Recorded:
+    """The event that ``canonical`` wrote as these bytes, in whatever version. Raises EventUnreadable.
+
+    Only exact bytes are read: what would be written otherwise was not written by callkeeper.
+    """
+    try:
+        facts = json.loads(body)
+        action, version, at = facts.pop("action"), facts.pop("v"), facts.pop("at")
+        kind, actor = KINDS[action, version], _made(Actor, facts.pop("actor"))
+        found = Recorded(event=_made(kind, facts), actor=actor, at=datetime.fromisoformat(at))
+        if canonical(found.event, actor.facts(), utc(found.at)) != body:
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise EventUnreadable(
+            "An event of the trail cannot be read.",
+            mend="Was it written by a newer version of callkeeper? Else `callkeeper-verify` says whether it was changed.",
+        ) from None
+    return found
