@@ -31,6 +31,7 @@ NOW = datetime(2026, 11, 25, 2, 15, tzinfo=HELSINKI)
 DAY = date(2026, 11, 24)
 """The night's day."""
 ACTOR = Actor(account="data", rule="test")
+OFFICER = Actor(account="officer", rule="test")
 
 CONFIG = """
 [policy]
@@ -178,7 +179,7 @@ class Installation:
         self.app = self._build()
         if apply:
             with self.connect() as conn:
-                controllers.apply(conn, self.app.config, ACTOR)
+                controllers.apply(conn, self.app.config, OFFICER)
         return self.app
 
     def pseudonym(self, e164: str) -> bytes:

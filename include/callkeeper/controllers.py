@@ -29,7 +29,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from callkeeper import db
-from callkeeper.errors import ConfigurationError
+from callkeeper.errors import ConfigurationError, NotAllowed
 from callkeeper.phone import E164, normalise
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, ConfigApplied
@@ -757,6 +757,9 @@ def _legal_basis_findings(controller: Controller, today: date) -> Iterator[Findi
 
 # --- Into the tables --------------------------------------------------------------------------------------------------
 
+OFFICERS = ("privacy_officers", "deputies")
+"""Who decides, and who alone says who may."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldChange:
@@ -793,6 +796,14 @@ class Changes:
     def count(self, how: Literal["added", "changed", "removed"]) -> int:
         return sum(change.how == how for change in self.changes)
 
+    @property
+    def of_duties(self) -> bool:
+        """Whether it changes who may decide, or hear recordings: that takes an officer, once a configuration is in force."""
+        return self.version is not None and any(
+            change.section == "people" or any(f.name == "listeners" and f.new != (f.old or []) for f in change.fields)
+            for change in self.changes
+        )
+
 
 def diff(conn: db.Connection, config: Config) -> Changes:
     """What ``apply`` would change, field by field; changes nothing."""
@@ -806,12 +817,19 @@ def diff(conn: db.Connection, config: Config) -> Changes:
 def apply(conn: db.Connection, config: Config, actor: Actor) -> Changes:
     """Brings the configuration into the tables, with its event, and commits; a second time it changes nothing.
 
-    What is no longer in the file is marked as removed, never deleted; no recording is touched.
+    What is no longer in the file is marked as removed, never deleted; no recording is touched. Raises NotAllowed where
+    duties change and the account is no officer's or deputy's by the configuration in force.
     """
     ask = db.queries()
     ask.config_lock(conn)
     changes = diff(conn, config)
     last = ask.config_last(conn)
+    if changes.of_duties and not _duties(last, config, actor.account).intersection(OFFICERS):
+        conn.rollback()
+        raise NotAllowed(
+            "This changes who may decide, or hear recordings.",
+            mend="The privacy officer or a deputy, as they are in force now, applies it.",
+        )
     if last is None or bytes(last.digest) != config.digest:
         who = actor.account or "/".join(filter(None, (actor.dag, actor.task))) or "callkeeper"
         version = ask.config_add_version(conn, applied_by=who, digest=config.digest, body=config.body)
@@ -838,6 +856,10 @@ def duties(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
     """
     applied = db.queries().config_last(conn)
     conn.rollback()
+    return _duties(applied, config, account)
+
+
+def _duties(applied: db.Row | None, config: Config, account: str | None) -> frozenset[str]:
     people = json.loads(applied.body)["people"] if applied else config.people.model_dump()
     return frozenset(duty for duty, accounts in people.items() if account in accounts)
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from callkeeper import controllers, db
 from callkeeper.commands.config import group
 from callkeeper.controllers import Change, FieldChange, parse_config
-from callkeeper.errors import ConfigurationError
+from callkeeper.errors import ConfigurationError, NotAllowed
 from callkeeper.trail.events import Actor
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "config" / "callkeeper.toml").read_text()
@@ -240,6 +240,27 @@ def test_no_row_is_ever_deleted_whatever_leaves_the_file(app_conn, applied):
     assert app_conn.execute("select count(*) from vendor where removed_at is null").fetchone() == (0,)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ('privacy_officers = ["officer"]', 'privacy_officers = ["officer", "friend"]'),
+        ('approvers = ["approver"]', 'approvers = ["approver", "data"]'),
+        ("listeners = []", 'listeners = ["friend"]'),
+    ],
+)
+def test_who_may_decide_or_hear_is_changed_by_an_officer_in_force_and_nobody_else(app_conn, applied, edit):
+    new = edited(edit)
+
+    for account in ("data", "friend", "approver", None):
+        with pytest.raises(NotAllowed, match="who may decide"):
+            controllers.apply(app_conn, new, Actor(account=account))
+    assert rows(app_conn, "config_version") == 1
+
+    controllers.apply(app_conn, new, Actor(account="deputy"))
+
+    assert rows(app_conn, "config_version") == 2
+
+
 def test_two_that_apply_at_once_make_one_version(app_conn, db_settings):
     told_before = len(events(app_conn))
     app_conn.rollback()
@@ -301,6 +322,17 @@ def test_diff_then_apply_then_nothing_differs(command, app_conn):
         ("data",),
         ("officer",),
     ]
+
+
+def test_the_data_team_applies_a_line_and_not_a_duty(command, app_conn, applied):
+    duty = command("apply", "--as", "data", "--yes", edit=('approvers = ["approver"]', 'approvers = ["data"]'))
+    assert isinstance(duty.exception, NotAllowed)
+
+    line = command("apply", "--as", "data", "--yes", edit=('approvers = ["data"]', 'approvers = ["approver"]'))
+    assert line.exit_code == 0
+    longer = ('valid_to = "until further notice"', "valid_to = 2099-12-31")
+    assert command("apply", "--as", "data", "--yes", edit=longer).exit_code == 0
+    assert rows(app_conn, "config_version") == 2
 
 
 def test_apply_asks_first_and_changes_nothing_without_a_yes(command, app_conn):

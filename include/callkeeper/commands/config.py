@@ -13,7 +13,7 @@ from callkeeper import controllers, settings, wiring
 from callkeeper.clock import helsinki_day
 from callkeeper.controllers import Change, Changes, Config, Finding, Severity
 
-APPLIERS = ("data_team", "privacy_officers", "deputies")
+APPLIERS = ("data_team", *controllers.OFFICERS)
 
 _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 
@@ -51,7 +51,10 @@ def diff() -> None:
 @click.option("--as", "account", help="Your Airflow account.")
 @click.option("--yes", is_flag=True, help="Don't ask before.")
 def apply(account: str | None, yes: bool) -> None:
-    """Brings the file into force, and keeps what was. Deletes nothing; a second time it changes nothing."""
+    """Brings the file into force, and keeps what was. Deletes nothing; a second time it changes nothing.
+
+    A change of who may decide, or hear recordings, is for the privacy officer and her deputies.
+    """
     from callkeeper.commands.signin import sign_in
 
     app = wiring.build(settings.load())
@@ -62,7 +65,7 @@ def apply(account: str | None, yes: bool) -> None:
         return
     if not yes:
         click.confirm("Bring this into force?", abort=True)
-    who = sign_in(app, account, APPLIERS)
+    who = sign_in(app, account, controllers.OFFICERS if changes.of_duties else APPLIERS)
     with app.connect() as conn:
         changes = controllers.apply(conn, app.config, app.actor(conn, account=who))
     click.secho(f"Configuration {changes.version} is in force.", fg="green")
