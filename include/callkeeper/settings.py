@@ -156,6 +156,26 @@ class Settings(BaseSettings):
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
+class _Written(Settings):
+    """What the installation's own file says, whatever the environment does."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (dotenv_settings,)
+
+
+def written(home: Path) -> Settings:
+    """The settings in ``<home>/callkeeper.env`` alone: for what decides who somebody is."""
+    return _Written(_env_file=home / "callkeeper.env")  # type: ignore[call-arg]  # pydantic-settings' own argument
+
+
 def load(**override: object) -> Settings:
     """The settings of this process. Raises ConfigurationError with one line a fault."""
     home = Path(str(override.get("home") or _home()))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from callkeeper import controllers
+from callkeeper import controllers, settings
 from callkeeper.errors import NotAllowed, WrongCredentials
 from callkeeper.wiring import App
 
@@ -18,8 +18,15 @@ from callkeeper.wiring import App
 def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
     """The account's name, once Airflow has taken its password and the configuration's [people] name it in one of the roles.
 
-    The password comes from a prompt, or from CALLKEEPER_PASSWORD for programs; never from the command line.
+    The password comes from a prompt, or from CALLKEEPER_PASSWORD for programs; never from the command line. Airflow's
+    address comes from the installation's own file: whoever could name another server would sign in as anybody there.
     """
+    airflow = settings.written(app.settings.home).airflow_url
+    if app.settings.airflow_url != airflow:
+        raise NotAllowed(
+            "CALLKEEPER_AIRFLOW_URL is not the address that this installation's callkeeper.env has: nobody signs in there.",
+            mend="Unset it, or write it into that file.",
+        )
     name = account or click.prompt("Airflow account")
     with app.connect() as conn:
         its = controllers.duties(conn, app.config, name)
@@ -29,13 +36,15 @@ def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
         )
     password = os.environ.get("CALLKEEPER_PASSWORD") or click.prompt("Password", hide_input=True)
     request = urllib.request.Request(  # noqa: S310  # the address is a setting, not input
-        f"{app.settings.airflow_url.rstrip('/')}/auth/token",
+        f"{airflow.rstrip('/')}/auth/token",
         data=json.dumps({"username": name, "password": password}).encode(),
         headers={"Content-Type": "application/json"},
         method="POST",
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        # No proxy, which the environment could name as well.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=20) as answer:
             if "access_token" not in json.load(answer):
                 raise WrongCredentials("Airflow gave no token.")
     except urllib.error.HTTPError as wrong:
@@ -43,6 +52,6 @@ def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:
     except OSError:
         raise WrongCredentials(
             "Airflow does not answer: nobody can sign in.",
-            mend="Start it (`make up`), or check CALLKEEPER_AIRFLOW_URL.",
+            mend="Start it (`make up`), or check CALLKEEPER_AIRFLOW_URL in callkeeper.env.",
         ) from None
     return name
