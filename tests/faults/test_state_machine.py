@@ -405,17 +405,19 @@ COUNTED: Counter[str] = Counter()
 """How the deletions of all stories ended."""
 
 
-def test_a_refused_call_that_is_corrected_out_of_a_hold_is_deleted_at_its_vendor_too(world):
+def test_a_refused_call_that_is_corrected_out_of_a_hold_stays_and_goes_once_the_hold_has_ended(world):
     begin(world)
     world.go_live()
     call = Call(id="old", start=NOW - timedelta(days=200))
     world.deliver([call])
-    world.block(line=SERVICE[PUNAVAARA], from_at=NOW - timedelta(days=201), to_at=NOW - timedelta(days=199))
+    hold = world.block(line=SERVICE[PUNAVAARA], from_at=NOW - timedelta(days=201), to_at=NOW - timedelta(days=199))
     world.run("import")
     world.set_clock(NOW + timedelta(days=1))
     world.sweep("night")
     world.deliver([replace(call, line=PHM)], DAY + timedelta(days=1))
     world.run("import again", DAY + timedelta(days=1))
+    assert world.sweep("held").total("done") == 0
+    world.sql.execute("update blocker set ended_at = callkeeper_now() where blocker = %s", (hold,))
     with world.connect() as conn:
         approving.approve(conn, approving.propose(conn, approving.Subject.surplus), "officer", ACTOR)
 

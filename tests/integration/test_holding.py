@@ -17,7 +17,7 @@ from callkeeper import blockers, controllers, db
 from callkeeper.blockers import Predicate
 from callkeeper.commands import hold as command
 from callkeeper.commands import keys as keys_command
-from callkeeper.errors import NotAllowed, NotFound
+from callkeeper.errors import NotAllowed, NotFound, StoreUnavailable
 from callkeeper.jobs import deleting, holding, quarantining
 from callkeeper.jobs.holding import ACTIONS, KINDS, DatesDoNotFit, Facts
 from deliver import PHM, Call, deliver
@@ -908,23 +908,111 @@ def test_a_call_that_leaves_quarantine_while_its_legal_hold_is_being_placed_is_s
     assert in_store(office) == {call: True}
 
 
-def test_a_call_that_was_found_to_be_another_persons_is_let_go(kept):
-    placed(kept)
-    mine = recording(kept)
-    deliver(
-        kept.linna, DAY,
-        [Call(id="a", start=at(8), caller=OTHER), Call(id="b", start=at(9), caller=CALLER, line=PHM),
-         Call(id="c", start=at(10), caller=CALLER)],
-        seq=2,
-    )  # fmt: skip
+CORRECTED = [
+    Call(id="a", start=at(8), caller=OTHER),
+    Call(id="b", start=at(9), caller=CALLER, line=PHM),
+    Call(id="c", start=at(10), caller=CALLER),
+]
+"""What the vendor says of the three calls a day later: a was the other caller's, c was this one's."""
 
+
+def test_what_a_hold_has_covered_stays_held_when_the_vendor_corrects_it_out_of_the_hold(due):
+    case_ref = placed(due)
+    mine = recording(due)
+    deliver(due.linna, DAY, CORRECTED, seq=2)
+
+    due.run("corrected", LATER.date() - timedelta(days=1))
+    settle(due)
+    balance = due.sweep("night")
+
+    assert in_store(due)[mine] is True
+    assert (balance.total("done"), balance.total("blocked")) == (0, 3)
+    assert [e["recording"] for e in due.events("blocker.kept")] == [str(mine)]
+    assert cases(due)[0].corrected == 1
+    with due.connect() as conn:
+        (told,) = [a.text for a in holding.alarms(conn) if "corrected" in a.text]
+    assert told.startswith(f"{case_ref}: the vendor corrected 1 of its recordings out of what it names")
+    due.set_clock(LATER + timedelta(days=8))
+    with due.connect() as conn:
+        assert not [a.text for a in holding.alarms(conn) if "corrected" in a.text], "it has been said for a week"
+
+
+def test_what_was_corrected_out_of_a_hold_goes_once_people_narrow_it_to_what_it_names(kept):
+    case_ref = placed(kept)
+    mine = recording(kept)
+    deliver(kept.linna, DAY, CORRECTED, seq=2)
     kept.run("corrected")
-    settle(kept)
+
+    narrower(kept, case_ref)
+    for account in ("officer", "deputy"):
+        act(kept, "narrow", case_ref, account)
 
     stands = in_store(kept)
-    assert stands[mine] is False
-    assert sum(stands.values()) == 2
-    assert kept.value("select count(*) from blocker_cover where recording = %s", mine) == 0
+    assert stands.pop(mine) is False
+    assert list(stands.values()) == [True, True]
+    assert cases(kept)[0].corrected == 0
+
+
+def test_what_waits_in_quarantine_under_a_hold_stays_held_when_it_is_corrected(office):
+    deliver(office.linna, DAY, [Call(id="a", start=at(8), caller=CALLER, ms=3100)])
+    office.run("import")
+    placed(office)
+    (call,) = in_store(office)
+    assert in_store(office) == {call: True}
+    deliver(office.linna, DAY, [Call(id="a", start=at(8), caller=OTHER, ms=3100)], seq=2)
+
+    office.run("corrected")
+    settle(office)
+
+    assert in_store(office) == {call: True}
+    assert [e["recording"] for e in office.events("blocker.kept")] == [str(call)]
+
+
+def test_what_is_held_at_the_vendor_only_stays_held_there_when_the_hold_is_narrowed(due):
+    mine = recording(due)
+    case_ref = draft(due, controller="punavaara", from_at=at(7))
+    gone_too_late(due, case_ref)
+    assert due.value("select state from deletion where recording = %s", mine) == "store_gone"
+
+    narrower(due, case_ref, line="+358207001234")
+    for account in ("officer", "deputy"):
+        act(due, "narrow", case_ref, account)
+    due.sweep("next")
+
+    assert due.value("select state from deletion where recording = %s", mine) == "store_gone"
+
+
+def gone_too_late(office, case_ref) -> None:
+    """A night in whose middle the case is placed: everything has been sent, and the vendor is asked when it is placed."""
+    with office.connect() as conn:
+        night = office.armed(conn, "night")
+        rules = office.app.deleting_rules()
+
+        class Late:
+            def __getattr__(self, name):
+                return getattr(office.app.destroyer, name)
+
+            def delete(self, versions):
+                act_once()
+                return office.app.destroyer.delete(versions)
+
+        def act_once():
+            if office.value("select placed_at from hold") is None:
+                with office.connect() as other:
+                    holding.place(other, case_ref, "officer", ACTOR, Silent(), wait_seconds=0)
+
+        for lane in (1, 2):
+            deleting.send(conn, night, Late(), lane=lane, rules=rules, actor=ACTOR)
+        settle(office)
+
+
+class Silent:
+    """A store that does not answer."""
+
+    def hold(self, key, version_id):
+        raise StoreUnavailable("It does not answer.")
+
+    release = is_held = hold
 
 
 def test_a_hold_of_one_number_is_found_by_the_index_among_many(office):

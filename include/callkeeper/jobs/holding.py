@@ -68,6 +68,8 @@ END_MONTHS = 3
 END_WARNING_DAYS = 14
 REQUEST_DAYS = 14
 """A change that nobody has confirmed for so long is no longer meant."""
+TELL_DAYS = 7
+"""So long each night's mail says that a vendor's correction took recordings out of what a hold names."""
 WIDE = 0.1
 """The share of a controller's recordings from which a predicate is wide."""
 LATE_DAYS = 31
@@ -193,14 +195,21 @@ def draft_narrower(
     """Writes down what a placed case is to be narrowed to; what it covers now, and then. Commits.
 
     Narrower by construction: ``by``'s parts are cut from what the case names. Raises NotAllowed where they are not of it.
+    What it keeps of a vendor's corrections goes with any narrowing; to let go of that alone, name nothing.
     """
     hold = _live(conn, case_ref)
     whole = _predicate(conn, hold.blocker)
-    part = whole.narrowed(by)
+    part = _narrowed(conn, hold.blocker, whole, by)
     before, after = preview(conn, whole), preview(conn, part)
     _write_predicate(conn, keyring, case_ref, part, account, actor)
     conn.commit()
     return before, after
+
+
+def _narrowed(conn: db.Connection, blocker: UUID, whole: Predicate, by: Predicate) -> Predicate:
+    if by in (Predicate(), whole) and db.queries().count_kept(conn, blocker=blocker):
+        return whole
+    return whole.narrowed(by)
 
 
 def _check(conn: db.Connection, predicate: Predicate, found: Preview, wide: bool) -> None:
@@ -447,7 +456,7 @@ def _ask(
         if drafted is None:
             raise NotAllowed("Nothing narrower was drafted.", mend="`callkeeper hold draft --case` writes it down.")
         predicate, part = drafted.predicate, _as_predicate(drafted)
-        if _predicate(conn, hold.blocker).narrowed(part) != part:
+        if _narrowed(conn, hold.blocker, _predicate(conn, hold.blocker), part) != part:
             raise NotAllowed(
                 "It was narrowed otherwise since.", mend="`callkeeper hold draft --case` writes it down anew."
             )
@@ -473,6 +482,7 @@ def _carry_out(conn: db.Connection, hold: db.Row, action: Change, asked: db.Row,
     elif action == "narrow":
         part = _predicate(conn, asked.predicate)
         _add(conn, hold, asked.predicate, part, account, hold.review_on, actor)
+        q.cover_followed(conn, before=hold.blocker, blocker=asked.predicate)
         q.end_blocker(conn, blocker=hold.blocker)
         q.hold_narrowed(conn, case_ref=hold.case_ref, blocker=asked.predicate)
         events.append(BlockerEnded(blocker=hold.blocker, why="narrowed", followed_by=asked.predicate))
@@ -514,8 +524,6 @@ def settle(conn: db.Connection, holder: Holder, actor: Actor, *, patient: bool =
     for row in list(q.uncovered_blockers(conn)):
         blockers.cover(conn, row.blocker)
         reach("hold.covered")
-    q.drop_stale_covers(conn)
-    conn.commit()
     left = [row.recording for row in q.unsettled(conn)]
     conn.commit()
     with ThreadPoolExecutor(STORE_CALLS) as pool:
@@ -676,6 +684,7 @@ class Case:
     ends_on: date | None
     recordings: int
     too_late: int
+    corrected: int
     waiting: tuple[str, ...]
 
 
@@ -693,6 +702,7 @@ def register(conn: db.Connection, *, officer: bool, case_ref: str | None = None)
             ends_on=r.ends_on if officer else None,
             recordings=r.recordings,
             too_late=r.too_late,
+            corrected=r.corrected,
             waiting=tuple(r.waiting),
         )
         for r in rows
@@ -719,7 +729,7 @@ def show(
 def alarms(conn: db.Connection) -> list[Alarm]:
     """What somebody must be told of the live holds: case numbers and days only, the same words for every kind."""
     found: list[Alarm] = []
-    for h in db.queries().hold_dues(conn):
+    for h in db.queries().hold_dues(conn, tell_days=TELL_DAYS):
         if h.unratified and h.since > timedelta(days=RATIFY_DAYS):
             text = f"{h.case_ref} was placed {h.since.days} days ago, and no second person has ratified it. It stays in force."
             found.append(Alarm(level="privacy", text=text))
@@ -736,6 +746,15 @@ def alarms(conn: db.Connection) -> list[Alarm]:
             found.append(Alarm(level="privacy", text=text))
             if h.ends_in_days < 0:
                 found.append(Alarm(level="escalation", text=text))
+        if h.kept_recently:
+            found.append(
+                Alarm(
+                    level="privacy",
+                    text=f"{h.case_ref}: the vendor corrected {h.corrected} of its recordings out of what it names (another "
+                    f"number, line or time). They stay held. To let them go: `callkeeper hold draft --case {h.case_ref}`, "
+                    "then narrow it; or release it.",
+                )
+            )
         if h.not_effective and h.since > timedelta(hours=1):
             found.append(
                 Alarm(level="privacy", text=f"{h.case_ref} is placed, and the store has not confirmed all of it.")

@@ -24,6 +24,7 @@ from callkeeper.pseudonyms import Keyring, Sealer
 from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import (
     Actor,
+    BlockerKept,
     DayClosed,
     DayListed,
     DeletionPlanned,
@@ -232,6 +233,9 @@ def _stage_listing(conn: db.Connection, job: Import, day: date, delivery: int) -
     resolved(
         (r.controller, Outcome.quarantined, r.reason, r.n) for r in q.take_still_quarantined(conn, vendor=vendor.name)
     )
+    # Without the blockers' lock, for a day may be long: a blocker that is placed meanwhile has not covered the call yet.
+    kept = [BlockerKept(blocker=r.blocker, recording=r.recording) for r in q.keep_redelivered(conn, vendor=vendor.name)]
+    append(conn, job.actor, kept)
     append(
         conn,
         job.actor,
@@ -509,6 +513,7 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
         conn.rollback()
         return keep_chunk(conn, job)
     corrections = [r.recording for r in rows if r.corrects is not None]
+    held = list(q.keep_corrected(conn, recordings=corrections)) if corrections else []
     if corrections:
         corrected = {r.staged: r for r in q.correct_fetched(conn, recordings=corrections)}
         # What has gone this very moment is left where it is: the next look finds it outdated.
@@ -524,6 +529,8 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
             for r in corrected.values()
         ]
     covered = [(b, r.corrects or r.recording) for r in rows for b in r.blockers]
+    covered += [(h.blocker, h.recording) for h in held]
+    events += [BlockerKept(blocker=h.blocker, recording=h.recording) for h in held]
     if covered:
         q.cover(conn, blockers=[b for b, _ in covered], recordings=[r for _, r in covered])
     append(conn, job.actor, events, alike=alike)

@@ -25,20 +25,58 @@ select blocker from blocker where ended_at is null and covered_at is null order 
 -- What it covers is noted; what comes later, import notes.
 update blocker set covered_at = callkeeper_now() where blocker = :blocker;
 
--- name: drop_stale_covers!
--- Notes that are no longer true: the vendor has corrected the call's number, time or line.
-delete from blocker_cover c using blocker b
-where b.blocker = c.blocker and b.ended_at is null and exists (
-    select from (
-        select recording, controller, line, pseudonym, started_at from recording
-        union all
-        select recording, controller, line, pseudonym, started_at from quarantine
-        union all
-        select recording, controller, line, pseudonym, started_at from deletion d
-        where state not in ('store_gone', 'done', 'withdrawn') and not exists (select from recording r where r.recording = d.recording)
-    ) call
-    where call.recording = c.recording
-      and covers(b, call.recording, call.controller, call.line, call.pseudonym, call.started_at) is not true);
+-- name: keep_corrected
+-- The vendor's corrections take these out of what a blocker names: it goes on covering them (docs/adr/0160).
+with lost as (
+    select b.blocker, r.recording
+    from staging s join recording r on r.recording = s.corrects
+    join blocker b on covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+        and covers(b, r.recording, s.controller, s.line, s.pseudonym, s.started_at) is not true
+    where s.recording = any (:recordings)
+), mine as (
+    select blocker from blocker where blocker in (select blocker from lost) order by blocker for no key update
+), kept as (
+    update blocker b set kept = b.kept || l.recordings, kept_at = callkeeper_now()
+    from mine join (select blocker, array_agg(recording) as recordings from lost group by 1) l using (blocker)
+    where b.blocker = mine.blocker
+)
+select blocker, recording from lost;
+
+-- name: keep_redelivered
+-- The same of arrivals that correct what waits in quarantine, is staged, or was refused and not deleted yet.
+with call as (
+    select recording, identity, revision, controller, line, pseudonym, started_at from quarantine where vendor = :vendor
+    union all
+    select recording, identity, revision, controller, line, pseudonym, started_at from staging
+    where vendor = :vendor and state <> 'fetched'
+    union all
+    select recording, identity, revision, controller, line, pseudonym, started_at from deletion
+    where vendor = :vendor and state in ('planned', 'blocked') and revision is not null
+), lost as (
+    select b.blocker, c.recording
+    from call c join arrival a on a.identity = c.identity and a.revision <> c.revision
+    join blocker b on covers(b, c.recording, c.controller, c.line, c.pseudonym, c.started_at)
+        and covers(b, c.recording, a.controller, a.line, a.pseudonym, a.started_at) is not true
+    where exists (select from blocker where ended_at is null)
+), mine as (
+    select blocker from blocker where blocker in (select blocker from lost) order by blocker for no key update
+), kept as (
+    update blocker b set kept = b.kept || l.recordings, kept_at = callkeeper_now()
+    from mine join (select blocker, array_agg(recording) as recordings from lost group by 1) l using (blocker)
+    where b.blocker = mine.blocker
+)
+select blocker, recording from lost;
+
+-- name: cover_followed!
+-- What a narrower blocker takes over from the one before it: recordings that are gone here, whose copy at the vendor is held. Nothing
+-- tells their number, line or time any more, so it is all of which the new one does not say otherwise.
+insert into blocker_cover (blocker, recording)
+select n.blocker, c.recording
+from blocker_cover c join deletion d on d.recording = c.recording and d.store_gone_at is not null and d.done_at is null
+join blocker n on n.blocker = :blocker and (n.recordings is null or c.recording = any (n.recordings))
+    and (n.controller is null or n.controller = d.controller)
+where c.blocker = :before
+on conflict do nothing;
 
 -- name: end_blocker!
 -- It blocks no longer; its row stays.
@@ -52,5 +90,5 @@ update blocker set review_on = :review_on where blocker = :blocker;
 -- What a predicate would cover now, per controller.
 select m.controller, count(*) as n
 from matched(row(null::uuid, null, null, :recordings::uuid[], :pseudonyms::bytea[], :line::text, :controller::text,
-    :from_at::timestamptz, :to_at::timestamptz, null, null, null, null, null)::blocker) m
+    :from_at::timestamptz, :to_at::timestamptz, null, null, null, null, null, null, null)::blocker) m
 group by 1 order by 1;

@@ -174,6 +174,7 @@ select h.case_ref, h.kind, h.sealed_facts, h.drafted_by, h.drafted_at, h.placed_
     h.review_on, h.ends_on, h.released_at, h.blocker,
     (select count(*) from blocker_cover c where c.blocker = h.blocker and h.released_at is null) as recordings,
     (select count(*) from hold_too_late t join blocker b on b.blocker = t.blocker where b.case_ref = h.case_ref) as too_late,
+    coalesce((select cardinality(b.kept) from blocker b where b.blocker = h.blocker and b.ended_at is null), 0) as corrected,
     -- What the second person says yes to. An end is told by its own column, to whom it may be told.
     array(select r.action || coalesce(' to a review on ' || r.review_on, '') || coalesce((
               select ' to ' || concat_ws(', ', cardinality(p.recordings) || ' recordings', case when p.pseudonyms is not null then 'a number' end,
@@ -184,6 +185,10 @@ select h.case_ref, h.kind, h.sealed_facts, h.drafted_by, h.drafted_at, h.placed_
             and r.asked_at > callkeeper_now() - make_interval(days => :days) order by r.request) as waiting
 from hold h where :case_ref::text is null or h.case_ref = :case_ref::text
 order by h.case_ref desc;
+
+-- name: count_kept$
+-- How many a blocker covers that the vendor corrected out of what it names.
+select coalesce(cardinality(kept), 0) from blocker where blocker = :blocker;
 
 -- name: count_held^
 -- What a live blocker has under a legal hold, and what of it is not yet.
@@ -207,6 +212,8 @@ where b.case_ref = :case_ref order by t.recording;
 -- What of the live holds somebody must be told of.
 select h.case_ref, h.ratified_by is null as unratified, h.effective_at is null as not_effective,
     callkeeper_now() - h.placed_at as since, helsinki_day(callkeeper_now()) - h.review_on as review_overdue_days,
-    h.ends_on - helsinki_day(callkeeper_now()) as ends_in_days
-from hold h where h.placed_at is not null and h.released_at is null
+    h.ends_on - helsinki_day(callkeeper_now()) as ends_in_days, coalesce(cardinality(b.kept), 0) as corrected,
+    coalesce(b.kept_at > callkeeper_now() - make_interval(days => :tell_days), false) as kept_recently
+from hold h left join blocker b on b.blocker = h.blocker
+where h.placed_at is not null and h.released_at is null
 order by h.case_ref;

@@ -473,6 +473,16 @@ class BlockerRatified(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerKept(Event):
+    """The vendor corrected the recording out of what the blocker names: it covers it still, until people narrow or end it."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.kept"
+    blocker: UUID
+    recording: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BlockerChangeAsked(Event):
     """One person asked for a change that takes two; nothing has changed yet."""
 

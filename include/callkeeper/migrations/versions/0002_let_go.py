@@ -119,16 +119,20 @@ grant select on night, night_count, forecast to callkeeper_auditor;
 """
 
 JOURNAL = """
+alter table blocker add column kept uuid[], add column kept_at timestamptz;
+comment on column blocker.kept is 'What it covered, and the vendor corrected out of what it names: covered still, until people narrow or end it.';
+
 -- A call of which the time is not known may lie in the window: what cannot be looked up counts as blocked (requirements, section 2).
 create or replace function covers(b blocker, recording uuid, controller text, line text, pseudonym bytea, started_at timestamptz)
 returns boolean language sql immutable parallel safe
-return (b).ended_at is null
-    and ((b).recordings is null or recording = any ((b).recordings))
-    and ((b).pseudonyms is null or pseudonym = any ((b).pseudonyms))
-    and ((b).line is null or line = (b).line)
-    and ((b).controller is null or controller = (b).controller)
-    and ((b).from_at is null or started_at is null or started_at >= (b).from_at)
-    and ((b).to_at is null or started_at is null or started_at < (b).to_at);
+return (b).ended_at is null and (
+    ((b).recordings is null or recording = any ((b).recordings))
+        and ((b).pseudonyms is null or pseudonym = any ((b).pseudonyms))
+        and ((b).line is null or line = (b).line)
+        and ((b).controller is null or controller = (b).controller)
+        and ((b).from_at is null or started_at is null or started_at >= (b).from_at)
+        and ((b).to_at is null or started_at is null or started_at < (b).to_at)
+    or ((b).kept is not null and recording = any ((b).kept)));
 
 alter table deletion
     drop constraint deletion_state_check,
@@ -254,6 +258,12 @@ language sql stable parallel safe rows 100 set jit = off set search_path = callk
     where (b).recordings is null and d.state not in ('store_gone', 'done', 'withdrawn')
       and (d.line is not null or d.pseudonym is not null or d.started_at is not null or d.version_id is not null)
       and covers(b, d.recording, d.controller, d.line, d.pseudonym, d.started_at)
+      and not exists (select from recording r where r.recording = d.recording)
+    union all
+    select r.recording, r.controller from recording r where r.recording = any ((b).kept)
+    union all
+    select d.recording, coalesce(d.controller, '-') from deletion d
+    where d.recording = any ((b).kept) and d.state not in ('store_gone', 'done', 'withdrawn')
       and not exists (select from recording r where r.recording = d.recording)
 $$;
 
