@@ -15,9 +15,9 @@ it plans, counts and reports; nothing is armed, nothing is sent, no vendor is as
 
 | red task | what it means | what to do |
 |---|---|---|
-| `open_night` | the database did not answer | see that it runs; clear the run |
+| `open_night` | the database did not answer, or the clocks differ by more than an hour: nothing is decided by a wrong one | see that it runs, or `callkeeper doctor` for the clock; clear the run |
 | `settle_holds` | the store's legal holds are not in line with the register. Nothing held is deleted: the register is asked, under its lock, before each deletion. What was released may stay undeleted | `callkeeper doctor`; the next night tries again |
-| `plan`, `arm` | the database failed, or the night took too long; nothing further was deleted | clear the task, and those after it |
+| `plan`, `arm` | the database failed, a clock is wrong, or the night took too long; nothing further was deleted | clear the task, and those after it |
 | `tombstones` | the store did not answer: nothing was deleted without its tombstone | clear the task, or leave it: the next night goes on |
 | `send_1`, `send_2` | the store failed in the middle, or refuses the destroyer | `callkeeper doctor`; clear the task, or leave it: the next night proves or repeats what was sent |
 | `vendors`, `ask_vendor` | the database or a key failed, or a vendor's configuration is gone; an unanswering vendor is no red task but a line in the mail | mend it; the next night asks again |
@@ -85,7 +85,7 @@ def plan() -> dict[str, int]:
     from callkeeper import connections
     from callkeeper.jobs import deleting
 
-    with connections.night(get_current_context()) as (app, conn, night, actor):
+    with connections.night(get_current_context(), decides=True) as (app, conn, night, actor):
         return dict(deleting.plan(conn, night, app.deleting_rules(), actor))
 
 
@@ -95,7 +95,7 @@ def arm() -> dict[str, int]:
     from callkeeper import connections
     from callkeeper.jobs import deleting
 
-    with connections.night(get_current_context()) as (app, conn, night, actor):
+    with connections.night(get_current_context(), decides=True) as (app, conn, night, actor):
         if not night.live:
             print("a rehearsal: nothing is armed")
         return dict(deleting.arm(conn, night, app.deleting_rules(), actor))
@@ -117,7 +117,7 @@ def send(lane: int) -> dict[str, int]:
     from callkeeper import connections
     from callkeeper.jobs import deleting
 
-    with connections.night(get_current_context()) as (app, conn, night, actor):
+    with connections.night(get_current_context(), decides=True) as (app, conn, night, actor):
         if not night.live:
             print("a rehearsal: nothing is sent")
             return {}

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -98,12 +98,23 @@ def importing(vendor: str, context: Mapping[str, Any]) -> Iterator[tuple[wiring.
 
 
 @contextlib.contextmanager
-def night(context: Mapping[str, Any]) -> Iterator[tuple[wiring.App, db.Connection, Night, Actor]]:
-    """A step of delete_expired: app, connection, the run's night and who acts."""
+def night(
+    context: Mapping[str, Any], *, decides: bool = False
+) -> Iterator[tuple[wiring.App, db.Connection, Night, Actor]]:
+    """A step of delete_expired: app, connection, the run's night and who acts. ``decides``: by the clock, which must be right."""
     with step() as opened, opened.connect() as conn:
+        if decides:
+            _require_clock(opened, conn, context)
         found = deletions.find_night(conn, context["run_id"])
         conn.rollback()
         yield opened, conn, found, actor(opened, conn, context)
+
+
+def _require_clock(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> None:
+    from callkeeper.jobs import deleting
+
+    if not opened.settings.demo:
+        deleting.require_clock(conn, here=datetime.now(UTC), run_at=context.get("logical_date"))
 
 
 def runbook(opened: wiring.App, dag_id: str) -> str:
@@ -248,9 +259,10 @@ def _day(text: str | None) -> date | None:
 
 
 def open_night(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Night:
-    """The run's night, opened; what an earlier run left in its middle is balanced first."""
+    """The run's night, opened; what an earlier run left in its middle is balanced first. Raises ClockWrong."""
     from callkeeper.jobs import deleting, reporting
 
+    _require_clock(opened, conn, context)
     who = actor(opened, conn, context)
     begun = deleting.open_night(conn, context["run_id"], who)
     for day in reporting.close_earlier(conn, begun, who):

@@ -35,6 +35,10 @@ class ConfigurationError(CallkeeperError):
         return "\n  ".join([super().__str__(), *self.faults])
 
 
+class ClockWrong(CallkeeperError):
+    """The clocks do not agree, so nothing is decided by them: a term could be taken for over that is not."""
+
+
 class NotAllowed(CallkeeperError):
     """A rule of the notice or the law forbids it (contract past its grace, region outside the EU/EEA, no legal basis)."""
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from callkeeper.errors import StoreUnavailable, VendorUnavailable
+from callkeeper.errors import ClockWrong, StoreUnavailable, VendorUnavailable
+from callkeeper.jobs import deleting
 from callkeeper.notify import Message
 from callkeeper.settings import Settings
 from deliver import PHM, Call, deliver
@@ -90,7 +91,8 @@ class Night:
         self.states: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.results: dict[str, Any] = {}
-        office.change_settings(smtp_host="relay", mail_privacy="officer@x", mail_escalation="above@x")
+        # Of the tests' clocks only the database's is moved.
+        office.change_settings(demo=True, smtp_host="relay", mail_privacy="officer@x", mail_escalation="above@x")
         patch.setattr(connections, "app", lambda: office.app)
         patch.setattr(connections, "note_run", lambda _app, _dag, _run, note: self.notes.append(note))
 
@@ -298,6 +300,45 @@ def test_a_night_without_its_balance_is_closed_by_the_next(night, monkeypatch):
     assert "The night of 26 May 2027 was cut off; this one closed it." in night.mails[-1][1].text
     night.office.set_clock(LATER + timedelta(days=2))
     assert night("scheduled__3")["balance"] == "success"
+
+
+@pytest.mark.parametrize("days", [20, -1])
+def test_a_night_under_a_wrong_clock_deletes_nothing_though_a_forecast_had_foreseen_it(night, days):
+    office = night.office
+    office.change_settings(demo=False)
+    office.set_clock(datetime.now(UTC) + timedelta(days=days))
+    office.sql.execute(
+        "update recording set started_at = now() - interval '6 months' + interval '10 days', term_since = '-infinity'"
+    )
+    office.sql.execute("update forecast set made_at = now() - interval '1 day'")
+
+    states = night()
+
+    assert states["open_night"] == "failed"
+    assert night.errors["open_night"].startswith("The clock that decides and ")
+    assert len(office.versions()) == 3
+    assert office.rows("select from deletion") == []
+
+
+@pytest.mark.parametrize("task", ["plan", "arm", "send_1"])
+def test_a_clock_that_goes_wrong_in_the_middle_of_a_night_stops_what_decides_by_it(night, task):
+    night.office.change_settings(demo=False)
+    body = night.dag.get_task(task).python_callable
+    night.patch.setitem(body.__globals__, "get_current_context", lambda: {"run_id": "any"})
+
+    with pytest.raises(Exception, match="The clock that decides"):
+        body(**night._arguments(night.dag.get_task(task)))
+
+
+def test_no_night_begins_before_the_time_for_which_it_was_planned(office):
+    here = datetime.now(UTC)
+    office.set_clock(here)
+    with office.connect() as conn:
+        deleting.require_clock(conn, here=here, run_at=here - timedelta(days=3))  # cleared, and run again
+        with pytest.raises(ClockWrong, match="and the run's differ by 2:0"):
+            deleting.require_clock(conn, here=here, run_at=here + timedelta(hours=2))
+        with pytest.raises(ClockWrong, match="and this machine's differ by"):
+            deleting.require_clock(conn, here=here - timedelta(hours=2), run_at=None)
 
 
 def test_a_task_without_an_opened_night_says_what_to_clear(night):

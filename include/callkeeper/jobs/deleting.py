@@ -13,14 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from uuid import UUID
 
 from callkeeper import __version__, db, decisions, deletions
 from callkeeper.crashpoints import reach
 from callkeeper.deletions import Night, NightBalance
-from callkeeper.errors import CallkeeperError, KeyMissing, NotFound, VendorUnavailable, WrongCredentials
+from callkeeper.errors import CallkeeperError, ClockWrong, KeyMissing, NotFound, VendorUnavailable, WrongCredentials
 from callkeeper.media import Destroyer, ObjectVersion
 from callkeeper.pseudonyms import Keyring
 from callkeeper.trail.append import ANY, append
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 _FIRST = UUID(int=0)
+CLOCK_TOLERANCE = timedelta(hours=1)
 VENDOR_CLAIM_ROWS = 100
 """A vendor is asked one recording at a time: so many may be asked again after a crash."""
 
@@ -71,6 +72,28 @@ def open_night(conn: db.Connection, run_key: str, actor: Actor) -> Night:
     row = db.queries().open_night(conn, run_key=run_key, code=actor.rule or __version__, config_version=actor.config)
     conn.commit()
     return Night(**row._asdict())
+
+
+def require_clock(conn: db.Connection, *, here: datetime, run_at: datetime | None) -> None:
+    """Whether the clock that decides is the present, within an hour; else raises ClockWrong.
+
+    A forecast has foreseen what 30 days bring: under a clock that is fast by less the safety stop sees no surplus. ``here`` is this
+    machine's clock; ``run_at`` the time for which Airflow planned the run, before which none begins (later ones do: a
+    machine was off, or the run was cleared).
+    """
+    clocks = db.queries().clocks(conn)
+    conn.rollback()
+    off = {
+        "the database host's": abs(clocks.decisions - clocks.host),
+        "this machine's": abs(clocks.decisions - here),
+        "the run's": (run_at or clocks.decisions) - clocks.decisions,
+    }
+    whose, most = max(off.items(), key=lambda pair: pair[1])
+    if most > CLOCK_TOLERANCE:
+        raise ClockWrong(
+            f"The clock that decides and {whose} differ by {timedelta(seconds=round(most.total_seconds()))}: nothing is deleted by it.",
+            mend="`callkeeper doctor` says which is wrong. Mend it, then clear the run.",
+        )
 
 
 def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counter[str]:

@@ -1,3 +1,7 @@
+-- name: clocks^
+-- The present of every decision, and this host's own clock.
+select callkeeper_now() as decisions, clock_timestamp() as host;
+
 -- name: open_night^
 -- A run's night; the same run gets the same one.
 insert into night (run_key, mode, code, config_version)
