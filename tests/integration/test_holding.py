@@ -921,7 +921,7 @@ def test_what_a_hold_has_covered_stays_held_when_the_vendor_corrects_it_out_of_t
     mine = recording(due)
     deliver(due.linna, DAY, CORRECTED, seq=2)
 
-    due.run("corrected", LATER.date() - timedelta(days=1))
+    due.run("corrected")
     settle(due)
     balance = due.sweep("night")
 
@@ -1013,6 +1013,40 @@ class Silent:
         raise StoreUnavailable("It does not answer.")
 
     release = is_held = hold
+
+
+def test_what_a_holds_window_covers_at_a_vendor_only_is_said_and_told_before_it_goes_there(kept):
+    case_ref = draft(kept, line="+358207001234", from_at=at(0, day=DAY - timedelta(days=2)))
+
+    done = act(kept, "place", case_ref)
+
+    said = "linna, 3 (22.11.2026 to 25.11.2026, the first kept there until 22.12.2026)"
+    assert f"Days of its window that are not imported yet: {said}." in done.text
+    assert cases(kept)[0].not_imported == (said,)
+    kept.set_clock(NOW + timedelta(days=24))
+    with kept.connect() as conn:
+        assert [a.text for a in holding.alarms(conn) if "imported" in a.text] == []
+    kept.set_clock(NOW + timedelta(days=25))
+    with kept.connect() as conn:
+        (told,) = [a.text for a in holding.alarms(conn) if "imported" in a.text]
+    assert told.startswith(
+        f"{case_ref}: of its window days are not imported, and the vendor deletes the first soon: linna, 28 ("
+    )
+
+
+def test_days_that_a_vendor_keeps_no_longer_are_said_and_days_that_are_here_are_not(kept):
+    absent = DAY - timedelta(days=1)
+    kept.sql.execute("insert into delivery_day (vendor, day, state) values ('linna', %s, 'absent')", (absent,))
+    placed(kept, line="+358207001234", from_at=at(0, day=absent), to_at=at(0, day=DAY + timedelta(days=1)))
+    kept.set_clock(NOW + timedelta(days=60))
+
+    assert cases(kept)[0].not_imported == ("linna, 1 that it keeps no longer",)
+    kept.sql.execute("update delivery_day set state = 'complete'")
+    assert cases(kept)[0].not_imported == ()
+
+
+def test_a_hold_of_recordings_waits_for_no_day(kept):
+    assert "imported" not in act(kept, "place", draft(kept, recordings=(recording(kept),))).text
 
 
 def test_a_hold_of_one_number_is_found_by_the_index_among_many(office):

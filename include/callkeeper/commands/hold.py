@@ -203,6 +203,8 @@ def register(as_json: bool, account: str | None) -> None:
     console = Console()
     Console(width=max(console.width, 110)).print(table)
     for c in cases:
+        for missing in c.not_imported:
+            click.secho(f"{c.case_ref}: days of its window are not imported yet: {missing}.", fg="yellow")
         for waiting in c.waiting:
             click.secho(f"{c.case_ref}: {waiting}, waits for a second person.", fg="yellow")
 

@@ -68,6 +68,8 @@ END_MONTHS = 3
 END_WARNING_DAYS = 14
 REQUEST_DAYS = 14
 """A change that nobody has confirmed for so long is no longer meant."""
+WINDOW_WARNING_DAYS = 2
+"""So many days before a vendor deletes what a hold's window covers, and nobody has imported yet."""
 TELL_DAYS = 7
 """So long each night's mail says that a vendor's correction took recordings out of what a hold names."""
 WIDE = 0.1
@@ -133,6 +135,33 @@ class Alarm:
 
     level: Literal["privacy", "escalation"]
     text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotImported:
+    """The days of a hold's window of which a vendor has the calls alone: ``n`` of them, and ``gone`` that it keeps no longer.
+
+    ``until``: as long as it keeps the first; None: for ever. ``due``: the same of those that somebody has asked for.
+    """
+
+    vendor: str
+    n: int
+    first: date | None
+    last: date | None
+    until: date | None
+    gone: int
+    due: date | None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.n:
+            days = f"{self.first:%d.%m.%Y}" + (f" to {self.last:%d.%m.%Y}" if self.n > 1 else "")
+            if self.until:
+                days += f", {'the first ' if self.n > 1 else ''}kept there until {self.until:%d.%m.%Y}"
+            parts.append(f"{self.n} ({days})")
+        if self.gone:
+            parts.append(f"{self.gone} that it keeps no longer")
+        return f"{self.vendor}, {' and '.join(parts)}"
 
 
 # --- drafting ---------------------------------------------------------------------------------------------------------
@@ -259,6 +288,14 @@ def _as_predicate(row: db.Row) -> Predicate:
         from_at=row.from_at,
         to_at=row.to_at,
     )
+
+
+def not_imported(conn: db.Connection, predicate: Predicate) -> tuple[NotImported, ...]:
+    """What of the predicate's window is not imported yet: of its calls there nothing is known, and nothing is held."""
+    if predicate.recordings:
+        return ()
+    rows = db.queries().days_not_imported(conn, from_at=predicate.from_at, to_at=predicate.to_at)
+    return tuple(NotImported(**row._asdict()) for row in rows)
 
 
 # --- acting -----------------------------------------------------------------------------------------------------------
@@ -654,12 +691,15 @@ def _outcome(conn: db.Connection, case_ref: str, text: str, *, waits: bool = Fal
     q = db.queries()
     (hold,) = q.hold_register(conn, case_ref=case_ref, days=REQUEST_DAYS)
     now = q.count_held(conn, blocker=hold.blocker)
+    missing = not_imported(conn, _predicate(conn, hold.blocker))
     conn.rollback()
     held, unheld = (0, 0) if hold.released_at else (now.held, now.open)
     if not hold.released_at:
         text += f" It holds {held} recordings" + (
             f", {unheld} more are not in the store's hands yet." if unheld else "."
         )
+        if missing:
+            text += f" Days of its window that are not imported yet: {'; '.join(map(str, missing))}."
     if hold.too_late:
         text += f" For {hold.too_late} it was too late: `callkeeper hold show {case_ref}` lists them."
     return Outcome(
@@ -686,6 +726,7 @@ class Case:
     too_late: int
     corrected: int
     waiting: tuple[str, ...]
+    not_imported: tuple[str, ...] = ()
 
 
 def register(conn: db.Connection, *, officer: bool, case_ref: str | None = None) -> list[Case]:
@@ -695,7 +736,13 @@ def register(conn: db.Connection, *, officer: bool, case_ref: str | None = None)
         Case(
             case_ref=r.case_ref,
             ground=r.kind.replace("_", " ") if officer else "legal ground",
-            state="released" if r.released_at else "draft" if not r.placed_at else "effective" if r.effective_at else "placed",
+            state="released"
+            if r.released_at
+            else "draft"
+            if not r.placed_at
+            else "effective"
+            if r.effective_at
+            else "placed",
             placed_by=r.placed_by,
             ratified_by=r.ratified_by,
             review_on=r.review_on,
@@ -704,9 +751,12 @@ def register(conn: db.Connection, *, officer: bool, case_ref: str | None = None)
             too_late=r.too_late,
             corrected=r.corrected,
             waiting=tuple(r.waiting),
+            not_imported=()
+            if r.released_at or not r.placed_at
+            else tuple(map(str, not_imported(conn, _predicate(conn, r.blocker)))),
         )
         for r in rows
-    ]  # fmt: skip
+    ]
 
 
 def show(
@@ -729,7 +779,7 @@ def show(
 def alarms(conn: db.Connection) -> list[Alarm]:
     """What somebody must be told of the live holds: case numbers and days only, the same words for every kind."""
     found: list[Alarm] = []
-    for h in db.queries().hold_dues(conn, tell_days=TELL_DAYS):
+    for h in list(db.queries().hold_dues(conn, tell_days=TELL_DAYS)):
         if h.unratified and h.since > timedelta(days=RATIFY_DAYS):
             text = f"{h.case_ref} was placed {h.since.days} days ago, and no second person has ratified it. It stays in force."
             found.append(Alarm(level="privacy", text=text))
@@ -746,6 +796,10 @@ def alarms(conn: db.Connection) -> list[Alarm]:
             found.append(Alarm(level="privacy", text=text))
             if h.ends_in_days < 0:
                 found.append(Alarm(level="escalation", text=text))
+        for missing in not_imported(conn, _predicate(conn, h.blocker)):
+            if missing.due and (missing.due - h.today).days <= WINDOW_WARNING_DAYS:
+                text = f"{h.case_ref}: of its window days are not imported, and the vendor deletes the first soon: {missing}."
+                found.append(Alarm(level="privacy", text=text))
         if h.kept_recently:
             found.append(
                 Alarm(

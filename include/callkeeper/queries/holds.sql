@@ -203,6 +203,27 @@ from (
       and not exists (select from recording r where r.recording = d.recording)
 ) audio;
 
+-- name: days_not_imported
+-- The days of a window that are not imported, a row a vendor: n that it still keeps, and how many more it keeps no longer. Where the
+-- window has no beginning, from the vendor's first day on, or as far back as it keeps its calls. due: until when it keeps the first
+-- of those that import has asked for, or the window names.
+select v.vendor, count(*) filter (where kept) as n, min(g.day) filter (where kept) as first, max(g.day) filter (where kept) as last,
+    min(g.day) filter (where kept) + v.retention_days as until, count(*) filter (where not kept) as gone,
+    min(g.day) filter (where kept and (y.day is not null or :from_at::timestamptz is not null)) + v.retention_days as due
+from vendor v
+cross join (select helsinki_day(callkeeper_now()) as today) t
+cross join lateral (select coalesce(min(y.day), t.today) as first from delivery_day y where y.vendor = v.vendor) f
+cross join lateral (
+    select d::date as day, v.retention_days is null or d::date >= t.today - v.retention_days as kept
+    from generate_series(
+        case when v.retention_days is null then coalesce(helsinki_day(:from_at::timestamptz), f.first)
+            else greatest(helsinki_day(:from_at::timestamptz), least(f.first, t.today - v.retention_days)) end,
+        least(helsinki_day(:to_at::timestamptz - interval '1 microsecond'), t.today), interval '1 day') d
+) g
+left join delivery_day y on y.vendor = v.vendor and y.day = g.day
+where v.removed_at is null and coalesce(y.state, 'absent') in ('open', 'absent')
+group by v.vendor, v.retention_days order by v.vendor;
+
 -- name: too_late
 -- What a case covers and could not save.
 select t.recording, t.noticed_at from hold_too_late t join blocker b on b.blocker = t.blocker
@@ -210,7 +231,7 @@ where b.case_ref = :case_ref order by t.recording;
 
 -- name: hold_dues
 -- What of the live holds somebody must be told of.
-select h.case_ref, h.ratified_by is null as unratified, h.effective_at is null as not_effective,
+select h.case_ref, h.blocker, helsinki_day(callkeeper_now()) as today, h.ratified_by is null as unratified, h.effective_at is null as not_effective,
     callkeeper_now() - h.placed_at as since, helsinki_day(callkeeper_now()) - h.review_on as review_overdue_days,
     h.ends_on - helsinki_day(callkeeper_now()) as ends_in_days, coalesce(cardinality(b.kept), 0) as corrected,
     coalesce(b.kept_at > callkeeper_now() - make_interval(days => :tell_days), false) as kept_recently
