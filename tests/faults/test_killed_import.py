@@ -67,7 +67,8 @@ def test_what_a_killed_night_left_the_next_night_finishes(office, undisturbed, s
     assert balance.balanced
     left = end_state(office)
     same = ("recording", "quarantine", "deletion", "cover", "days", "every object has its row")
-    assert {part: left[part] for part in same} == {part: whole[part] for part in same}
+    for part in same:
+        assert left[part] == whole[part], _other(left[part], whole[part])
     # audio that is not there may have been missed in both nights
     assert [{**c, "missed": 0} for c in left["staging"]] == [{**c, "missed": 0} for c in whole["staging"]]
     assert _of_calls(left["events"]) == _of_calls(whole["events"])
@@ -75,3 +76,10 @@ def test_what_a_killed_night_left_the_next_night_finishes(office, undisturbed, s
 
 def _of_calls(events: Counter[str]) -> Counter[str]:
     return Counter({event: n for event, n in events.items() if '"recording"' in event})
+
+
+def _other(left, whole):
+    """The rows that are on one side only: what a failure shows."""
+    if not isinstance(left, list):
+        return left, whole
+    return [("left", row) for row in left if row not in whole] + [("whole", row) for row in whole if row not in left]
