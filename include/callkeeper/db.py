@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -27,7 +28,7 @@ Row = Any
 
 QUERIES = Path(__file__).parent / "queries"
 MIGRATIONS = Path(__file__).parent / "migrations"
-ROLES: tuple[DatabaseRole, ...] = ("owner", "app", "sealer", "ageing", "auditor")
+ROLES: tuple[DatabaseRole, ...] = ("owner", "app", "sealer", "ageing", "auditor", "witness")
 
 BLOCKERS_LOCK = 0x63616C6C_0001
 """Exclusive: a blocker is being added. Shared: a call is being kept, or a deletion armed or sent."""
@@ -104,14 +105,31 @@ def _parameters(settings: Settings, role: DatabaseRole) -> dict[str, Any]:
     }
 
 
+class _Hurried(psycopg.Connection[Any]):
+    """A connection that waits for no answer beyond ``ends``: a server that is stopped keeps no time-out of its own."""
+
+    ends: float
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        return super().wait(gen, interval, max(self.ends - monotonic(), 0.0))
+
+
 @contextlib.contextmanager
-def connect(settings: Settings, role: DatabaseRole = "app") -> Iterator[Connection]:
+def connect(settings: Settings, role: DatabaseRole = "app", *, seconds: float | None = None) -> Iterator[Connection]:
     """A connection of the role, closed at the end; an open transaction is rolled back, unless committed.
 
+    ``seconds``: so long may connecting and all statements take together, at least 2, whatever the server does.
     Raises DatabaseUnavailable, WrongCredentials or DatabaseError, none of which shows a value.
     """
     with worded():
-        conn: Connection = psycopg.connect(**_parameters(settings, role), row_factory=namedtuple_row)
+        parameters = _parameters(settings, role)
+        if seconds is None:
+            conn: Connection = psycopg.connect(**parameters, row_factory=namedtuple_row)
+        else:
+            ends = monotonic() + seconds
+            parameters |= {"connect_timeout": int(seconds), "options": f"-c statement_timeout={int(seconds * 1000)}"}
+            conn = _Hurried.connect(**parameters, row_factory=namedtuple_row)
+            conn.ends = ends
         try:
             # The last one registered is taken. In COPY psycopg's own default for bytea is a slow one in Python; a list of UUIDs
             # as text costs six times as much as its bytes, and a night asks of thousands at a time.

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from callkeeper.errors import ConfigurationError
 
-DatabaseRole = Literal["owner", "app", "sealer", "ageing", "auditor"]
+DatabaseRole = Literal["owner", "app", "sealer", "ageing", "auditor", "witness"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +54,14 @@ class Settings(BaseSettings):
     )
     db_auditor_password: SecretStr = Field(
         SecretStr(""), description="Password of callkeeper_auditor, which only reads."
+    )
+    db_witness_password: SecretStr = Field(
+        SecretStr(""),
+        description="Password of callkeeper_witness, Airflow's listener, which only tells what Airflow ran. It asks no Airflow connection.",
+    )
+    witness_dir: Path = Field(
+        default_factory=lambda: _home() / "witness",
+        description="Folder of the listener's marks: one for each sight until it is written; one folder for all of Airflow's machines.",
     )
 
     store_endpoint: str = Field("", description="URL of the S3 server; empty: AWS.")

@@ -108,12 +108,29 @@ NO_WRITING = [
     for verb, rest in (("insert into", " default values"), ("update", " set vendor = vendor"), ("delete from", ""))
     if not (verb == "update" and table in ("blocker", "line", "import_run"))
 ]
+NO_AGEING = [
+    "select expire_bodies('import', date_trunc('month', now())::date, null)",
+    "update subject_salt set ticket = ticket",
+    "delete from subject_salt",
+    "insert into told_before values ('import', now(), 'linna', 1, 0, 0, 0)",
+]
+WITNESS_ONLY = "select witness(array[convert_to('{\"action\":\"task.started\"}', 'UTF8')])"
 MUST_NOT = {
-    "app": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER],
-    "sealer": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING],
-    "ageing": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING],
+    "app": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING],
+    "sealer": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
+    # Its function refuses what is not past its term, sealed and anchored.
+    "ageing": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
+    "witness": [
+        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING,
+        "insert into event (class, at, body) values ('run', now(), 'x')",
+        "select from event",
+        "select ensure_trail_partitions()",
+        "select witness(array[convert_to('{\"action\":\"night.balanced\"}', 'UTF8')])",
+        "select witness(array[convert_to('{}', 'UTF8')])",
+        "select witness(array[convert_to('{\"action\":\"run.ended\"}', 'UTF8'), convert_to('{\"action\":\"deletion.done\"}', 'UTF8')])",
+    ],
     "auditor": [
-        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING,
+        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY,
         "insert into event (class, at, body) values ('import', now(), 'x')",
         "select ensure_trail_partitions()",
     ],
@@ -132,6 +149,8 @@ def test_each_role_can_do_its_work(db_settings, an_event):
         with db.connect(db_settings, role) as conn:
             conn.execute("insert into event (class, at, body) values ('import', now(), 'x')")
             assert conn.execute("select ensure_trail_partitions()").fetchone() is not None
+    with db.connect(db_settings, "witness") as conn:
+        assert conn.execute(WITNESS_ONLY).fetchone()[0] == 1
     for role in ("app", "sealer", "ageing", "auditor"):
         with db.connect(db_settings, role) as conn:
             assert conn.execute("select count(*) from event").fetchone()[0] >= 1

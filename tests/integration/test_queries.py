@@ -24,6 +24,8 @@ FOUND = {
 # Not PREPAREd, since they are no plain statements: what makes a temporary table is carried out before each of the others, in
 # the order of the files.
 MADE = [name for name in FOUND if name.startswith("make_") and name != "make_forecast"]
+ASKS = {"ageing.sql": "ageing", "sealing.sql": "sealer"}
+"""Who asks the queries of a file, where it is not the tasks' role."""
 DONE = {*MADE, *(name for name in FOUND if name.startswith(("analyze_", "copy_")))}
 
 
@@ -38,7 +40,12 @@ def test_a_query_says_what_it_asks(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(FOUND) - DONE))
-def test_a_query_is_prepared_and_planned_by_the_tasks_role(app_conn, name):
+def test_a_query_is_prepared_and_planned_by_the_role_that_asks_it(db_settings, name):
+    with db.connect(db_settings, ASKS.get(FOUND[name][0], "app")) as conn:
+        prepare(conn, name)
+
+
+def prepare(conn, name):
     parameters: dict[str, int] = {}
 
     def numbered(match: re.Match[str]) -> str:
@@ -46,11 +53,12 @@ def test_a_query_is_prepared_and_planned_by_the_tasks_role(app_conn, name):
 
     statement = re.sub(r"%\((\w+)\)s", numbered, getattr(db.queries(), name).sql).replace("%%", "%").rstrip(";\n ")
     for made in MADE:
-        app_conn.execute(getattr(db.queries(), made).sql)
+        if ASKS.get(FOUND[made][0]) == ASKS.get(FOUND[name][0]):
+            conn.execute(getattr(db.queries(), made).sql)
 
-    app_conn.execute(f"prepare asked as {statement}")
+    conn.execute(f"prepare asked as {statement}")
     # The plan is made without values, and the rights of the role are asked for it.
-    app_conn.execute(f"explain (generic_plan) {statement}")
+    conn.execute(f"explain (generic_plan) {statement}")
 
 
 @pytest.mark.parametrize("table", ["arrival", "listing", "at_vendor"])
