@@ -169,8 +169,20 @@ def test_each_role_that_has_a_password_is_tried(app):
         (Verdict.ok, "callkeeper_owner can connect"),
         (Verdict.fail, "callkeeper_sealer"),
         (Verdict.ok, "callkeeper_auditor can connect"),
+        (Verdict.ok, "callkeeper_witness can connect"),
         (Verdict.ok, "callkeeper_app can connect"),
     ]
+
+
+def test_what_the_listener_missed_is_told_until_the_next_seal_counts_it(app, tmp_path):
+    assert [c.verdict for c in checks(having(app, witness_dir=tmp_path), "witness")] == [Verdict.ok]
+    (tmp_path / "1764300000000000000-1-1").touch()
+    (tmp_path / "pause").touch()
+
+    (told,) = checks(having(app, witness_dir=tmp_path), "witness")
+    assert (told.verdict, told.what) == (Verdict.warn, "Airflow's listener could not write 1 things that it saw.")
+    (told,) = checks(having(app, db_witness_password=SecretStr("")), "witness")
+    assert "no second witness" in told.what
 
 
 def test_a_postgres_that_does_not_flush_is_warned_of(app):

@@ -27,6 +27,7 @@ from callkeeper.controllers import Severity
 from callkeeper.errors import CallkeeperError, ConfigurationError, StoreRefused
 from callkeeper.media import Destroyer, Holder, ObjectVersion, Store
 from callkeeper.settings import DatabaseRole
+from callkeeper.trail import witness
 from callkeeper.wiring import App
 
 SKEW_WARNED = timedelta(seconds=2)
@@ -273,6 +274,20 @@ def _private(area: str, folder: Path) -> Iterator[Check]:
         yield _ok(area, f"{folder} is its owner's only.")
 
 
+def _witness(app: App) -> Iterator[Check]:
+    """Airflow's listener; whether it can connect is looked at with the other roles."""
+    if not app.settings.db_witness_password.get_secret_value():
+        mend = "Set CALLKEEPER_DB_WITNESS_PASSWORD for all of Airflow's programs."
+        yield _warn("witness", "Airflow's listener has no password: the trail has no second witness.", mend)
+        return
+    waiting = witness.missed(app.settings.witness_dir)
+    if waiting:
+        mend = "The next seal counts it into the trail. Could Airflow's scheduler and tasks reach the database?"
+        yield _warn("witness", f"Airflow's listener could not write {len(waiting)} things that it saw.", mend)
+    else:
+        yield _ok("witness", "What Airflow's listener saw is in the trail.")
+
+
 def _store(app: App) -> Iterator[Check]:
     wrong = app.store.check()
     for what in wrong:
@@ -423,6 +438,7 @@ _LOOKS: Mapping[str, Callable[[App], Iterator[Check]]] = {
     "rights": _rights,
     "register": _register,
     "clock": _clock,
+    "witness": _witness,
     "keys": _keys,
     "escrow": _escrow,
     "secrets": _secrets,

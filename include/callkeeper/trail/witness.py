@@ -138,23 +138,33 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+def missed(folder: Path) -> list[Path]:
+    """The marks of what was seen and is not known to be written; without those that are too young to tell."""
+    settled = time.time() - SETTLED_SECONDS
+    # When it was made is in its name: it may be gone before it could be asked.
+    return (
+        [mark for mark in folder.glob("[0-9]*") if int(mark.name.partition("-")[0]) < settled * 1e9]
+        if folder.is_dir()
+        else []
+    )
+
+
 def tell_missed(conn: db.Connection, folder: Path, who: Actor) -> int:
     """Writes into the trail how much the witness missed, commits, and forgets it; returns how much.
 
     Counted are the marks that stay, and ``who`` itself if it is a task that no witness saw begin: then the listener is not there
     at all. The count errs upwards only: what was written and not confirmed counts, and a crash in here lets it count again.
     """
-    settled = time.time() - SETTLED_SECONDS
-    marks = [p for p in folder.glob("[0-9]*") if p.stat().st_mtime < settled] if folder.is_dir() else []
+    marks = missed(folder)
     unseen = who.task is not None and not db.queries().witnessed_start(
         conn, dag=who.dag, run=who.run, task=who.task, attempt=who.attempt
     )
-    missed = len(marks) + int(unseen)
-    if missed:
-        append(conn, who, [WitnessMissed(count=missed)])
+    count = len(marks) + int(unseen)
+    if count:
+        append(conn, who, [WitnessMissed(count=count)])
         conn.commit()
     else:
         conn.rollback()
     for mark in marks:
         mark.unlink(missing_ok=True)
-    return missed
+    return count
