@@ -28,7 +28,12 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = field.default
         if default is PydanticUndefined:
-            shown = {"home": "`var/`", "keys_dir": "`var/keys`", "witness_dir": "`var/witness`"}[name]
+            shown = {
+                "home": "`var/`",
+                "keys_dir": "`var/keys`",
+                "trail_keys_dir": "`var/trail-keys`",
+                "witness_dir": "`var/witness`",
+            }[name]
         elif name == "config_file":
             shown = "`config/callkeeper.toml`"
         elif default is None or (hasattr(default, "get_secret_value")) or default == "":

@@ -17,7 +17,7 @@ from callkeeper import db
 from callkeeper.embedded.ports import free_ports
 from callkeeper.embedded.postgres import Postgres
 from callkeeper.embedded.secrets import Secrets
-from callkeeper.embedded.store import PORTS, RECORDINGS, REGION, SeaweedFS
+from callkeeper.embedded.store import BUCKETS, PORTS, RECORDINGS, REGION, SeaweedFS
 from callkeeper.pseudonyms import Keyring
 from callkeeper.settings import Settings
 from installation import Installation
@@ -70,12 +70,13 @@ def database(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """An S3 server with the recordings' bucket."""
+    """An S3 server with the recordings' bucket and the anchor's."""
     folder = tmp_path_factory.mktemp("store")
     server = SeaweedFS(folder / "data", free_ports(PORTS), secrets=Secrets(folder / "secrets"))
     server.start()
     try:
-        server.make_bucket()
+        for bucket in BUCKETS:
+            server.make_bucket(bucket)
         yield server
     finally:
         # Its orderly stop takes a quarter of a minute, for data that are thrown away.
@@ -146,6 +147,16 @@ def fresh_office(office: Installation, seaweed: SeaweedFS) -> Installation:
                 office.sql.execute(f"alter table {row.part} enable always trigger {guard}")
     _empty(seaweed)
     return office
+
+
+@pytest.fixture
+def sealed_office(fresh_office: Installation, seaweed: SeaweedFS) -> Installation:
+    """A fresh one with keys that sign, an empty anchor of its own, and nothing sealed yet."""
+    bucket = f"callkeeper-anchor-{random.token_hex(6)}"
+    seaweed.make_bucket(bucket)
+    access_key, secret_key = seaweed.credentials("admin")
+    fresh_office.begin_trail(bucket, access_key, secret_key)
+    return fresh_office
 
 
 def _empty(seaweed: SeaweedFS) -> None:

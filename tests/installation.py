@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+from pydantic import SecretStr
 
 from callkeeper import blockers, controllers, db, decisions, deletions, wiring
 from callkeeper.blockers import Blocker
@@ -23,6 +24,7 @@ from callkeeper.jobs import deleting, tombstones
 from callkeeper.media import ObjectVersion
 from callkeeper.settings import Settings
 from callkeeper.trail.events import Actor
+from callkeeper.trail.notes import SealKeys
 from run_import import run_import
 from run_night import run_night
 
@@ -157,6 +159,33 @@ class Installation:
     def later(self, **of_timedelta: int) -> None:
         """Moves the clock on, from NOW."""
         self.set_clock(NOW + timedelta(**of_timedelta))
+
+    def begin_trail(self, bucket: str, access_key: str, secret_key: str) -> None:
+        """As if nothing had ever been sealed: no epoch, new keys, that bucket as the anchor."""
+        with self.unguarded():
+            self.sql.execute("truncate anchored, checkpoint, leaf, epoch restart identity")
+        folder = self.folder / "trail-keys"
+        SealKeys.create(folder, "callkeeper")
+        self.change_settings(
+            trail_keys_dir=folder,
+            anchor_bucket=bucket,
+            anchor_access_key=SecretStr(access_key),
+            anchor_secret_key=SecretStr(secret_key),
+        )
+
+    @contextmanager
+    def unguarded(self) -> Iterator[None]:
+        """What a superuser can do who takes the guards off the trail, and puts them back."""
+        tables = ("anchored", "checkpoint", "leaf", "epoch")
+        for table in tables:
+            self.sql.execute(f"alter table {table} disable trigger all")
+        try:
+            yield
+        finally:
+            for table in tables:
+                self.sql.execute(f"alter table {table} enable trigger all")
+                for guard in ("no_change", "no_truncate", *(["only_grows"] if table == "checkpoint" else [])):
+                    self.sql.execute(f"alter table {table} enable always trigger {guard}")
 
     def change_settings(self, **changed: object) -> None:
         """Other settings from now on."""

@@ -34,6 +34,7 @@ COMMANDS = {
         "callkeeper.commands.restore_check:restore_check",
         "After an older database was restored: what must not rise.",
     ),
+    "seal": ("callkeeper.commands.seal:group", "Sign the trail now; its state, epochs and keys."),
     "stack": ("callkeeper.commands.stack:stack", "What of the embedded stack is running."),
     "status": ("callkeeper.commands.status:status", "The last nights' balances, unfinished days, quarantine."),
     "up": ("callkeeper.commands.stack:up", "Start Postgres, the store and Airflow on this machine."),

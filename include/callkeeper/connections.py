@@ -18,7 +18,7 @@ from callkeeper import db, deletions, settings, wiring
 from callkeeper.clock import helsinki_day
 from callkeeper.deletions import Night
 from callkeeper.deliveries import Outcome
-from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced, StoreUnavailable
+from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced, StoreUnavailable, TrailBroken
 from callkeeper.jobs.importing import Import
 from callkeeper.notify import Message
 from callkeeper.trail.events import Actor
@@ -26,6 +26,7 @@ from callkeeper.trail.events import Actor
 log = logging.getLogger(__name__)
 
 DATABASE, STORE, MAIL, AIRFLOW = "callkeeper_db", "callkeeper_store", "callkeeper_smtp", "callkeeper_airflow"
+ANCHOR = "callkeeper_anchor"
 
 
 def app() -> wiring.App:
@@ -53,6 +54,16 @@ def app() -> wiring.App:
                 f"store_{identity}_access_key": keys.login or "",
                 f"store_{identity}_secret_key": keys.password or "",
             }
+    with contextlib.suppress(AirflowNotFoundException):
+        override["db_sealer_password"] = BaseHook.get_connection(f"{DATABASE}_sealer").password or ""
+    with contextlib.suppress(AirflowNotFoundException):
+        keys = BaseHook.get_connection(ANCHOR)
+        override |= {"anchor_access_key": keys.login or "", "anchor_secret_key": keys.password or ""}
+        override |= {
+            f"anchor_{mine}": keys.extra_dejson[theirs]
+            for mine, theirs in (("endpoint", "endpoint_url"), ("region", "region_name"))
+            if theirs in keys.extra_dejson
+        }
     with contextlib.suppress(Exception):  # mail is not a must: doctor and the balance say so
         smtp = BaseHook.get_connection(MAIL)
         override |= {"smtp_host": smtp.host or "", "smtp_port": smtp.port or 25, "smtp_user": smtp.login or ""}
@@ -332,3 +343,70 @@ def end_reconciliation(opened: wiring.App, conn: db.Connection, context: Mapping
     if not result.balanced:
         raise NotBalanced(f"{len(result.findings)} findings.", mend=f"The mail and this log say what. {link}")
     return dict(result.counts)
+
+
+@contextlib.contextmanager
+def sealing(context: Mapping[str, Any]) -> Iterator[tuple[wiring.App, db.Connection, Actor]]:
+    """A step that seals: app, a connection of the sealer's role and who acts."""
+    with step() as opened:
+        with opened.connect() as conn:
+            who = actor(opened, conn, context)
+        with opened.connect("sealer") as conn:
+            yield opened, conn, who
+
+
+def seal_run(context: Mapping[str, Any]) -> dict[str, int]:
+    """Brings what the run has told the trail under a checkpoint; what takes too long is left to the hourly run, in words.
+
+    Raises TrailBroken, as Airflow's: the task is red then, and the run's own colour is its own.
+    """
+    from callkeeper.jobs import sealing as job
+
+    with sealing(context) as (opened, conn, who):
+        done = job.cover(
+            conn,
+            opened.seal_keys,
+            opened.anchor,
+            opened.sealing_rules(),
+            who,
+            seconds=opened.settings.trail_wait_seconds,
+        )
+    if done.covered:
+        log.info("sealed: %d events, the run's own among them", done.events)
+    else:
+        log.warning("not all of the run is sealed yet: %s. The hourly run of seal_audit goes on.", done.why)
+    return {"sealed": done.events, "covered": int(done.covered)}
+
+
+def seal_hour(context: Mapping[str, Any]) -> dict[str, int]:
+    """A sign of life, then all that can be sealed; who is in the way, or that the trail is broken, is mailed and makes the run red."""
+    from callkeeper.jobs import sealing as job
+
+    with sealing(context) as (opened, conn, who):
+        link = runbook(opened, context["ti"].dag_id)
+        job.heartbeat(conn, who)
+        try:
+            done = job.run(conn, opened.seal_keys, opened.anchor, opened.sealing_rules(), who)
+        except TrailBroken as wrong:
+            _alarm(
+                opened,
+                "the trail is not what was sealed",
+                f"{wrong}\n\nNothing is signed until a person has looked: {link}\n",
+            )
+            raise Told(str(wrong)) from None
+        log.info("%s", done)
+        if done.lags(opened.sealing_rules()):
+            what = f"{done.waiting} events have waited up to {done.lag_seconds // 60} minutes to be sealed, for {done.who}."
+            _alarm(opened, "the trail waits for a transaction", f"{what}\n\nEnd it. What to do: {link}\n")
+            raise Told(what)
+    return done.counts()
+
+
+def _alarm(opened: wiring.App, subject: str, text: str) -> None:
+    """To the data team and the privacy officer."""
+    if not opened.settings.smtp_host:
+        log.warning("no mail relay is configured: nobody is told")
+        return
+    message = Message(subject=f"callkeeper ALARM: {subject}", text=text)
+    opened.notifier.send(message)
+    opened.notifier.send(message, to=opened.settings.mail_privacy)

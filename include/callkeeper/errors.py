@@ -113,5 +113,9 @@ class NotBalanced(CallkeeperError):
     """A run's counts do not add up: something was lost or counted twice."""
 
 
+class TrailBroken(CallkeeperError):
+    """The trail contradicts its signature, its anchor or the database that it is in; nothing was signed."""
+
+
 class SetupFailed(CallkeeperError):
     """The embedded stack cannot start; the message says what is missing on this machine."""

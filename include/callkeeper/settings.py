@@ -83,6 +83,31 @@ class Settings(BaseSettings):
     )
     store_holder_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
 
+    trail_name: str = Field("callkeeper", description="The trail's name in its checkpoints; chosen once.")
+    trail_keys_dir: Path = Field(
+        default_factory=lambda: _home() / "trail-keys",
+        description="Folder of the keys that sign the trail (mode 0700), apart from the other keys.",
+    )
+    trail_chunk_rows: int = Field(50_000, ge=1, le=1_000_000, description="Events sealed per transaction.")
+    trail_wait_seconds: int = Field(
+        30, ge=0, description="How long a run waits at its end for its events to come under a checkpoint."
+    )
+    trail_lag_minutes: int = Field(
+        10, ge=0, description="Events that wait longer for a transaction to end, so as to be sealed, are an alarm."
+    )
+    anchor_endpoint: str = Field(
+        "", description="URL of the S3 server of the anchor; empty: the recordings' own, in a bucket apart."
+    )
+    anchor_region: str = Field("", description="Region of the anchor's bucket; empty: the recordings'.")
+    anchor_bucket: str = Field(
+        "callkeeper-anchor", description="Bucket of checkpoints and leaf hashes: versioned, Object Lock enabled."
+    )
+    anchor_days: int = Field(1460, ge=1, description="Days for which nobody can delete what is put in the anchor.")
+    anchor_access_key: SecretStr = Field(
+        SecretStr(""), description="Access key of the anchoring identity (may put and read there, nothing else)."
+    )
+    anchor_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
+
     smtp_host: str = Field("", description="Mail relay; empty: no mail is sent, and doctor says so.")
     smtp_port: int = Field(25, description="Port of the mail relay.")
     smtp_user: str = Field("", description="User at the mail relay, if it asks for one.")

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from callkeeper import __version__, controllers, db
 from callkeeper.controllers import Config
 from callkeeper.errors import ConfigurationError
-from callkeeper.jobs import deleting
+from callkeeper.jobs import deleting, sealing
 from callkeeper.jobs.importing import Import, Rules
 from callkeeper.media import Destroyer, Holder, Store
 from callkeeper.notify import Notifier
 from callkeeper.pseudonyms import Keyring
 from callkeeper.settings import DatabaseRole, Settings
+from callkeeper.trail.anchor import Anchor
 from callkeeper.trail.events import Actor
+from callkeeper.trail.notes import SealKeys
 from callkeeper.vendors import Vendor
 
 if TYPE_CHECKING:
@@ -54,6 +56,32 @@ class App:
     def holder(self) -> Holder:
         """The store as who places and lifts legal holds."""
         return self._s3("store_holder")
+
+    @cached_property
+    def seal_keys(self) -> SealKeys:
+        """The keys that sign the trail."""
+        return SealKeys.load(self.settings.trail_keys_dir)
+
+    @cached_property
+    def anchor(self) -> Anchor:
+        """Where checkpoints stand outside the database, as the identity that puts and reads there."""
+        from callkeeper.media.s3 import S3Store
+
+        s = self.settings
+        access_key, secret_key = (
+            (s.anchor_access_key, s.anchor_secret_key)
+            if s.anchor_access_key
+            else (s.store_access_key, s.store_secret_key)
+        )
+        vault = S3Store(
+            endpoint=s.anchor_endpoint or s.store_endpoint,
+            region=s.anchor_region or s.store_region,
+            bucket=s.anchor_bucket,
+            access_key=access_key.get_secret_value(),
+            secret_key=secret_key.get_secret_value(),
+            region_allowed=controllers.region_allowed,
+        )
+        return Anchor(vault, s.anchor_days)
 
     def _s3(self, identity: str) -> S3Store:
         """The store with an identity's keys; with the importer's where the settings have none for it."""
@@ -114,6 +142,10 @@ class App:
             slice_rows=s.deletion_slice_rows,
             lease_minutes=s.deletion_lease_minutes,
         )
+
+    def sealing_rules(self) -> sealing.Rules:
+        s = self.settings
+        return sealing.Rules(chunk_rows=s.trail_chunk_rows, lag_seconds=s.trail_lag_minutes * 60)
 
     def importing(
         self, conn: db.Connection, run_key: str, vendor: str, actor: Actor, *, narrowed: bool = False

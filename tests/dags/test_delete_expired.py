@@ -73,7 +73,8 @@ def test_a_lane_that_fails_keeps_no_vendor_from_being_asked_and_nothing_keeps_th
 
     assert edges["vendors"] == ({name for name in edges if name.startswith("send_")}, "all_done")
     assert edges["balance"] == ({"ask_vendor"}, "all_done")
-    assert set(edges) - {name for wanted, _ in edges.values() for name in wanted} == {"balance"}
+    assert edges["seal"] == ({"balance"}, "all_done_setup_success")
+    assert set(edges) - {name for wanted, _ in edges.values() for name in wanted} == {"seal"}
 
 
 # --- a night, task by task --------------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ class Night:
         vars(self.office.app)["notifier"] = self
         self.states, self.errors, self.results = {}, {}, {}
         for task in self.dag.topological_sort():
-            self._run(task, run)
+            if not task.is_teardown:  # it seals: test_seal_audit.py
+                self._run(task, run)
         return self.states
 
     def _run(self, task: Any, run: str) -> None:

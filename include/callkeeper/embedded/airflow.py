@@ -124,15 +124,20 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
             "extra": {"endpoint_url": settings.store_endpoint, "region_name": settings.store_region},
         }
 
-    connections: dict[str, dict[str, object]] = {
-        "callkeeper_db": {
+    def catalogue(role: str, password: SecretStr) -> dict[str, object]:
+        return {
             "conn_type": "postgres",
             "host": settings.db_host,
             "port": settings.db_port,
             "schema": settings.db_name,
-            "login": "callkeeper_app",
-            "password": settings.db_app_password.get_secret_value(),
-        },
+            "login": f"callkeeper_{role}",
+            "password": password.get_secret_value(),
+        }
+
+    connections: dict[str, dict[str, object]] = {
+        "callkeeper_db": catalogue("app", settings.db_app_password),
+        "callkeeper_db_sealer": catalogue("sealer", settings.db_sealer_password),
+        "callkeeper_anchor": store(settings.anchor_access_key, settings.anchor_secret_key),
         "callkeeper_store": store(settings.store_access_key, settings.store_secret_key),
         "callkeeper_store_destroyer": store(settings.store_destroyer_access_key, settings.store_destroyer_secret_key),
         "callkeeper_store_holder": store(settings.store_holder_access_key, settings.store_holder_secret_key),

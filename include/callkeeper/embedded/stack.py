@@ -28,14 +28,15 @@ from callkeeper.embedded.ports import is_free, kept_ports
 from callkeeper.embedded.postgres import Postgres
 from callkeeper.embedded.secrets import Secrets, private_folder, write_private
 from callkeeper.embedded.server import Server
+from callkeeper.embedded.store import ANCHOR, BUCKETS, RECORDINGS, REGION, SeaweedFS
 from callkeeper.embedded.store import PORTS as STORE_PORTS
-from callkeeper.embedded.store import RECORDINGS, REGION, SeaweedFS
 from callkeeper.embedded.supervision import Program, Supervisor
 from callkeeper.errors import SetupFailed
 from callkeeper.pseudonyms import Keyring, register
 from callkeeper.settings import Settings
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, KeyRotated
+from callkeeper.trail.notes import SealKeys
 
 Say = Callable[[str], None]
 
@@ -121,13 +122,18 @@ class Stack:
             access_key, secret_key = self.store.credentials(identity)
             self.secrets.put(f"callkeeper_store_{setting}access_key", access_key)
             self.secrets.put(f"callkeeper_store_{setting}secret_key", secret_key)
+        access_key, secret_key = self.store.credentials("anchor")
+        self.secrets.put("callkeeper_anchor_access_key", access_key)
+        self.secrets.put("callkeeper_anchor_secret_key", secret_key)
         ours = {
             "CALLKEEPER_KEYS_DIR": str(self.home / "keys"),
+            "CALLKEEPER_TRAIL_KEYS_DIR": str(self.home / "trail-keys"),
             "CALLKEEPER_DB_HOST": "127.0.0.1",
             "CALLKEEPER_DB_PORT": str(self.ports["postgres"]),
             "CALLKEEPER_STORE_ENDPOINT": self.store.endpoint,
             "CALLKEEPER_STORE_REGION": REGION,
             "CALLKEEPER_STORE_BUCKET": RECORDINGS,
+            "CALLKEEPER_ANCHOR_BUCKET": ANCHOR,
             "CALLKEEPER_SMTP_HOST": "127.0.0.1",
             "CALLKEEPER_SMTP_PORT": str(self.ports["mail"]),
             "CALLKEEPER_AIRFLOW_URL": self.url,
@@ -231,7 +237,9 @@ def up(home: Path, *, with_airflow: bool = True, say: Say = print) -> Stack:
     stack = Stack(home)
     with stack.locked():
         stack.configure()
-        Keyring.create(stack.settings.keys_dir)
+        settings = stack.settings
+        Keyring.create(settings.keys_dir)
+        SealKeys.create(settings.trail_keys_dir, settings.trail_name)
         _refuse_taken_ports(stack)
         stack.supervisor.start()
         idle = {program.name for program in stack.supervisor.programs() if not program.is_running}
@@ -246,7 +254,8 @@ def up(home: Path, *, with_airflow: bool = True, say: Say = print) -> Stack:
         report("databases and roles are there, the schema is the newest")
         stack.store.wait_ready()
         if "store" in idle:
-            stack.store.make_bucket()
+            for bucket in BUCKETS:
+                stack.store.make_bucket(bucket)
             stack.store.write_through()
         report("the object store is ready: versions, Object Lock, encryption, fsync")
         if with_airflow:

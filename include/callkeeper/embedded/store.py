@@ -20,6 +20,8 @@ from callkeeper.errors import SetupFailed
 PORTS = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
 REGION = "eu-north-1"
 RECORDINGS = "callkeeper-recordings"
+ANCHOR = "callkeeper-anchor"
+BUCKETS = (RECORDINGS, ANCHOR)
 
 _LOOK_AT_BUCKET = (
     "ListBucket",
@@ -38,7 +40,9 @@ _MAY = {
     # It hears nothing, and cannot hide a version behind a delete marker.
     "destroyer": ("DeleteObjectVersion", "AbortMultipartUpload"),
 }
-IDENTITIES = ("admin", *_MAY)
+# The sealer's, in a bucket of its own: it puts, under a term, and reads. It can delete nothing, and sees no recording.
+_MAY_ANCHOR = {"anchor": ("GetObject", "GetObjectVersion", "GetObjectRetention", "PutObject", "PutObjectRetention")}
+IDENTITIES = ("admin", *_MAY, *_MAY_ANCHOR)
 
 _SIGNING_KEYS = {
     "WEED_JWT_SIGNING_KEY": "store_jwt_write",
@@ -169,9 +173,13 @@ class SeaweedFS(Server):
         return {
             "identities": [
                 {**identity("admin"), "actions": ["Admin"]},
-                *({**identity(name), "policyNames": [name]} for name in _MAY),
+                *({**identity(name), "policyNames": [name]} for name in (*_MAY, *_MAY_ANCHOR)),
             ],
-            "policies": [{"name": name, "content": json.dumps(_policy(actions))} for name, actions in _MAY.items()],
+            "policies": [
+                {"name": name, "content": json.dumps(_policy(bucket, actions))}
+                for bucket, identities in ((RECORDINGS, _MAY), (ANCHOR, _MAY_ANCHOR))
+                for name, actions in identities.items()
+            ],
         }
 
     def forget_sockets(self) -> None:
@@ -208,13 +216,13 @@ class SeaweedFS(Server):
         return done.stdout
 
 
-def _policy(actions: tuple[str, ...]) -> dict[str, Any]:
+def _policy(bucket: str, actions: tuple[str, ...]) -> dict[str, Any]:
     def allow(names: tuple[str, ...], resource: str) -> dict[str, Any]:
         return {"Effect": "Allow", "Action": [f"s3:{name}" for name in names], "Resource": [f"arn:aws:s3:::{resource}"]}
 
     return {
         "Version": "2012-10-17",
-        "Statement": [allow(_LOOK_AT_BUCKET, RECORDINGS), allow(actions, f"{RECORDINGS}/*")],
+        "Statement": [allow(_LOOK_AT_BUCKET, bucket), allow(actions, f"{bucket}/*")],
     }
 
 

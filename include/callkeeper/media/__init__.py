@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, Protocol
 
 
@@ -103,4 +104,25 @@ class Holder(Protocol):
 
     def is_held(self, key: str, version_id: str) -> bool | None:
         """Whether a legal hold stands on the version; None if it is not there."""
+        ...
+
+
+class Vault(Protocol):
+    """The anchor's bucket, as the identity that puts and reads there, and may do nothing else anywhere."""
+
+    def put(
+        self, key: str, body: BinaryIO, *, sha256: bytes, size_bytes: int, content_type: str, retain_until: datetime
+    ) -> Stored:
+        """Writes once, under Object Lock COMPLIANCE until then. The same bytes already there are adopted; other bytes
+        raise StoreConflict. Full or read-only: StoreRefused. Unreachable: StoreUnavailable."""
+        ...
+
+    def open(self, key: str, version_id: str) -> BinaryIO: ...
+
+    def versions(self, prefix: str, *, first: str = "") -> Iterator[ObjectVersion]:
+        """Every version and delete marker under the prefix, of keys from ``first`` on, complete."""
+        ...
+
+    def check_vault(self) -> tuple[str, ...]:
+        """What is wrong with bucket, rights, versioning or Object Lock, in words; empty: nothing."""
         ...

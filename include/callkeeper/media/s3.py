@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -41,6 +42,8 @@ ADOPT_TRIES = 3
 
 _HELD = "doctor/legal-hold"
 """The one object that ``check`` leaves behind: it shows that a legal hold can be placed."""
+_KEPT = "doctor/kept"
+"""The one object that ``check_vault`` leaves behind: it shows that nobody can delete it before its term."""
 
 _CREATE = "Create it with Object Lock enabled, or correct CALLKEEPER_STORE_BUCKET."
 _UNKNOWN_US = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
@@ -102,12 +105,20 @@ class S3Store:
         return f"S3Store({self._bucket!r})"
 
     def put(
-        self, key: str, body: BinaryIO, *, sha256: bytes, size_bytes: int, content_type: str, legal_hold: bool = False
+        self,
+        key: str,
+        body: BinaryIO,
+        *,
+        sha256: bytes,
+        size_bytes: int,
+        content_type: str,
+        legal_hold: bool = False,
+        retain_until: datetime | None = None,
     ) -> Stored:
         """Writes once (If-None-Match: *), the store checking the SHA-256; ``body`` is read from where it stands.
 
         The same bytes already there are adopted (``created=False``), and put under the legal hold if one is asked for;
-        other bytes raise StoreConflict.
+        other bytes raise StoreConflict. ``retain_until``: until then nobody at all can delete it (COMPLIANCE).
         """
         if size_bytes > LARGEST_BYTES:
             raise StoreRefused(
@@ -115,7 +126,9 @@ class S3Store:
             )
         start = body.tell()
         small = body.read() if size_bytes <= IN_MEMORY_BYTES else None
-        hold = {"ObjectLockLegalHoldStatus": "ON"} if legal_hold else {}
+        lock: dict[str, Any] = {"ObjectLockLegalHoldStatus": "ON"} if legal_hold else {}
+        if retain_until:
+            lock |= {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": retain_until}
         for _ in range(ADOPT_TRIES):
             try:
                 with self._worded("write"):
@@ -127,7 +140,7 @@ class S3Store:
                         ContentType=content_type,
                         ChecksumSHA256=base64.b64encode(sha256).decode(),
                         IfNoneMatch="*",
-                        **hold,
+                        **lock,
                     )
             except _Occupied:
                 there = self.head(key)
@@ -248,6 +261,18 @@ class S3Store:
                 faults.append(str(wrong))
         return tuple(dict.fromkeys(faults))
 
+    def check_vault(self) -> tuple[str, ...]:
+        """What is wrong with the anchor's bucket, in words: address, versions, lock, and that what is put there stays."""
+        faults: list[str] = []
+        for ask in (self._ask_address, self._ask_versioning, self._ask_region, self._ask_kept):
+            try:
+                faults += ask()
+            except (StoreUnavailable, WrongCredentials) as wrong:
+                return (*faults, str(wrong))
+            except CallkeeperError as wrong:
+                faults.append(str(wrong))
+        return tuple(dict.fromkeys(faults))
+
     # --- doctor's questions ---------------------------------------------------------------------------------------
 
     def _ask_address(self) -> Iterator[str]:
@@ -308,6 +333,26 @@ class S3Store:
             self.put(_HELD, io.BytesIO(text), **sent, legal_hold=True)
         except StoreRefused:
             yield "The importing identity may not place legal holds. Give it s3:PutObjectLegalHold."
+
+    def _ask_kept(self) -> Iterator[str]:
+        """Puts one object under a short term, always the same one, and tries to delete it."""
+        text = b"callkeeper doctor\n"
+        until = datetime.now(UTC) + timedelta(days=1)
+        sent: dict[str, Any] = {"sha256": hashlib.sha256(text).digest(), "size_bytes": len(text)}
+        kept = self.put(_KEPT, io.BytesIO(text), **sent, content_type="text/plain", retain_until=until)
+        with self._worded("read"):
+            found = self._s3.head_object(Bucket=self._bucket, Key=_KEPT, VersionId=kept.version_id)
+        if found.get("ObjectLockMode") != "COMPLIANCE":
+            yield "The bucket keeps nothing under Object Lock. Create a bucket with Object Lock for the anchor."
+        probe = ObjectVersion(key=_KEPT, version_id=kept.version_id, is_delete_marker=False, size_bytes=len(text))
+        if not self._refused_to_delete(probe):
+            yield "The anchoring identity can delete what it put. Take the right from it."
+
+    def _refused_to_delete(self, version: ObjectVersion) -> bool:
+        try:
+            return bool(self.delete([version]))
+        except StoreRefused:
+            return True
 
     def _overwrites(self, key: str) -> bool:
         """Whether the store takes other bytes for an object that it was told not to overwrite."""

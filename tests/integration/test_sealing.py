@@ -1,0 +1,153 @@
+"""The sealer on a real database and store: what it seals, in which order, under which signature, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from callkeeper.errors import TrailBroken
+from callkeeper.jobs import sealing
+from callkeeper.trail import notes, tree
+from callkeeper.trail.append import append
+from callkeeper.trail.events import DayClosed
+from installation import ACTOR, Installation
+
+EVENT = DayClosed(vendor="linna", day="2026-11-24", state="complete")
+RULES = sealing.Rules()
+
+
+def write(office: Installation, n: int = 1) -> None:
+    """``n`` events, in a transaction."""
+    with office.connect() as conn:
+        append(conn, ACTOR, [EVENT] * n)
+        conn.commit()
+
+
+def seal(office: Installation, rules: sealing.Rules = RULES, **more: object) -> sealing.Sealed:
+    with office.app.connect("sealer") as conn:
+        return sealing.run(conn, office.app.seal_keys, office.app.anchor, rules, ACTOR, **more)
+
+
+def root_of(office: Installation, epoch: int = 1) -> bytes:
+    """The root over what the events say themselves, made without the sealer's code."""
+    rows = office.rows(
+        "select l.seq, e.id, e.xid::text as xid, e.class as of, e.body from leaf l join event e on e.id = l.event_id "
+        "where l.epoch = %s order by l.seq", epoch,
+    )  # fmt: skip
+    assert [r.seq for r in rows] == list(range(len(rows)))
+
+    def mth(leaves: list[bytes]) -> bytes:
+        if len(leaves) == 1:
+            return leaves[0]
+        k = 1 << (len(leaves) - 1).bit_length() - 1
+        return hashlib.sha256(b"\x01" + mth(leaves[:k]) + mth(leaves[k:])).digest()
+
+    return mth([hashlib.sha256(b"\x00" + f"{r.id} {r.xid} {r.of} ".encode() + bytes(r.body)).digest() for r in rows])
+
+
+def last_note(office: Installation) -> notes.Checkpoint:
+    note = office.value("select note from checkpoint order by epoch desc, size desc limit 1")
+    return notes.read(note, office.app.seal_keys.known)
+
+
+def test_the_first_run_opens_an_epoch_and_seals_everything(sealed_office):
+    write(sealed_office, 7)
+
+    done = seal(sealed_office)
+
+    # the epoch's own event, the key's, and the seven
+    assert (done.epoch, done.size, done.waiting) == (1, 9, 0)
+    said = last_note(sealed_office)
+    assert (said.origin, said.size, said.root) == ("callkeeper/1", 9, root_of(sealed_office))
+    opened = sealed_office.events("epoch.opened")
+    assert [(e["epoch"], e["reason"], e["carried"]) for e in opened] == [(1, "first", 0)]
+    assert [e["verifier_key"] for e in sealed_office.events("seal_key.added")] == [
+        str(sealed_office.app.seal_keys.live[0].verifier)
+    ]
+
+
+def test_a_run_seals_in_chunks_each_with_its_checkpoint_and_each_in_the_anchor(sealed_office):
+    write(sealed_office, 25)
+
+    done = seal(sealed_office, replace(RULES, chunk_rows=10))
+
+    assert done.size == 27
+    sizes = [r.size for r in sealed_office.rows("select size from checkpoint order by size")]
+    assert sizes == [1, 11, 21, 27]
+    outside = sealed_office.app.anchor.standing()
+    assert sorted(outside.notes) == [(1, size) for size in sizes]
+    assert sorted(outside.leaves) == [(1, 0, 1), (1, 1, 11), (1, 11, 21), (1, 21, 27)]
+    hashes = b"".join(sealed_office.app.anchor.read(outside.leaves[key]) for key in sorted(outside.leaves))
+    assert tree.root(tree.extend([], 0, tree.split(hashes))[0]) == root_of(sealed_office)
+
+
+def test_without_anything_new_nothing_is_signed(sealed_office):
+    write(sealed_office)
+    before = seal(sealed_office).size
+
+    again = seal(sealed_office)
+
+    assert (again.size, again.events, again.checkpoints, again.anchored) == (before, 0, 0, 0)
+
+
+def test_what_a_longer_transaction_wrote_earlier_is_sealed_when_it_ends(sealed_office):
+    write(sealed_office)
+    with sealed_office.connect() as slow:
+        append(slow, ACTOR, [EVENT])
+        write(sealed_office, 3)
+
+        held = seal(sealed_office)
+        slow.commit()
+    after = seal(sealed_office)
+
+    assert (held.size, held.waiting, after.waiting) == (2, 4, 0)
+    assert after.size == 7
+    order = sealed_office.rows("select xid::text::bigint as x, event_id from leaf where seq > 0 order by seq")
+    assert order == sorted(order)
+    assert last_note(sealed_office).root == root_of(sealed_office)
+
+
+def test_the_note_has_the_form_of_a_checkpoint(sealed_office):
+    write(sealed_office)
+    seal(sealed_office)
+
+    note = sealed_office.value("select note from checkpoint order by size desc limit 1")
+    text, signature = note.split("\n\n")
+    lines = text.split("\n")
+    assert lines[:2] == ["callkeeper/1", "3"]
+    assert base64.b64decode(lines[2]) == root_of(sealed_office)
+    assert [line.split(" ")[0] for line in lines[3:]] == ["time", "horizon"]
+    assert signature.startswith("— callkeeper ")
+    assert signature.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("tampered", "words"),
+    [
+        ("update checkpoint set root = sha256('x') where size = 9", "not what was signed"),
+        ("update checkpoint set size = 10 where size = 9", "not what was signed"),
+        ("update checkpoint set frontier[1] = sha256('x') where size = 9", "does not come to the root"),
+        ("update checkpoint set note = replace(note, E'\\n9\\n', E'\\n8\\n') where size = 9", "no signature"),
+        ("delete from leaf where seq = 8", "not as many leaves"),
+        ("delete from leaf where seq = 4", "not as many leaves"),
+        ("delete from checkpoint where size = 9", "not as many leaves|missing in|knows of more"),
+        ("update epoch set system_identifier = '1'", "another cluster"),
+    ],
+)  # fmt: skip
+def test_a_trail_that_a_superuser_has_changed_is_not_signed_on(sealed_office, tampered, words):
+    write(sealed_office, 7)
+    seal(sealed_office)
+    write(sealed_office)
+    with sealed_office.unguarded():
+        if "from checkpoint" in tampered:
+            sealed_office.sql.execute("delete from anchored")
+        sealed_office.sql.execute(tampered)
+    before = sealed_office.value("select count(*) from checkpoint")
+
+    with pytest.raises(TrailBroken, match=words):
+        seal(sealed_office)
+
+    assert sealed_office.value("select count(*) from checkpoint") == before
