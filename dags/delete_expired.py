@@ -20,7 +20,7 @@ it plans, counts and reports; nothing is armed, nothing is sent, no vendor is as
 | `plan`, `arm` | the database failed, a clock is wrong, or the night took too long; nothing further was deleted | clear the task, and those after it |
 | `tombstones` | the store did not answer: nothing was deleted without its tombstone | clear the task, or leave it: the next night goes on |
 | `send_1`, `send_2` | the store failed in the middle, or refuses the destroyer | `callkeeper doctor`; clear the task, or leave it: the next night proves or repeats what was sent |
-| `vendors`, `ask_vendor` | the database or a key failed, or a vendor's configuration is gone; an unanswering vendor is no red task but a line in the mail | mend it; the next night asks again |
+| `vendors`, `ask_vendor` | the database or a key failed; a vendor that does not answer, or is no longer configured, is no red task but a line in the mail | mend it; the next night asks again |
 | `balance` | one of the above, or something needs somebody: see the table below | the mail names it |
 
 | what the mail says | what to do |
@@ -127,14 +127,14 @@ def send(lane: int) -> dict[str, int]:
 # A lane that failed keeps no vendor from being asked for what is gone already.
 @task(execution_timeout=timedelta(minutes=10), trigger_rule=TriggerRule.ALL_DONE)
 def vendors() -> list[str]:
-    """The vendors that still have what is gone here; none in a rehearsal."""
+    """The configured vendors that still have what is gone here; none in a rehearsal."""
     from callkeeper import connections, deletions
 
-    with connections.night(get_current_context()) as (_, conn, night, _):
+    with connections.night(get_current_context()) as (app, conn, night, _):
         if not night.live:
             print("a rehearsal: no vendor is asked")
             return []
-        return deletions.vendors_to_ask(conn)
+        return deletions.vendors_to_ask(conn, [vendor.id for vendor in app.config.vendors])
 
 
 @task(execution_timeout=timedelta(hours=4), map_index_template="{{ vendor_name }}")

@@ -25,6 +25,7 @@ the log of the task that found it, by their UUIDs.
 | objects of recordings that were proven gone | was the store restored? Seen again, they are planned to go |
 | calls that are in the database again after their deletion | `callkeeper restore-check --apply` |
 | recordings that were deleted here, and the vendor has them (again) | the next import of that day plans them again; if it lasts, talk to the vendor |
+| calls in staging of vendors that are no longer configured | put the vendor back until they are in; else a night deletes them when their term is over |
 | days that no import has asked for | trigger `import_recordings` with the day |
 | calls that were imported, and are nowhere here; counts that differ | a fault of ours, or a row was removed by hand: report it |
 

@@ -30,7 +30,7 @@ def run_night(
         tombstones.export(conn, app.store, night.night, actor)
         for lane in range(1, app.settings.deletion_lanes + 1):
             deleting.send(conn, night, destroyer or app.destroyer, lane=lane, rules=rules, actor=actor)
-        for vendor in deletions.vendors_to_ask(conn):
+        for vendor in deletions.vendors_to_ask(conn, [v.id for v in app.config.vendors]):
             deleting.ask_vendor(
                 conn,
                 night,

@@ -7,7 +7,7 @@ ground, ``needs_human`` waits for a person. The journal is the truth about a del
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -92,6 +92,12 @@ def read_balance(conn: db.Connection, night: Night) -> NightBalance:
     return NightBalance(night=night, counts={(r.controller, r.outcome, r.reason): r.n for r in rows})
 
 
-def vendors_to_ask(conn: db.Connection) -> list[str]:
-    """The vendors of recordings that are gone here, and open there."""
-    return [row.vendor for row in db.queries().vendors_to_ask(conn)]
+def vendors_to_ask(conn: db.Connection, configured: Collection[str]) -> list[str]:
+    """The configured vendors of recordings that are gone here, and open there; commits.
+
+    Of the others it is noted why nobody asks them: their lines end by a person's word.
+    """
+    db.queries().note_vendor_gone(conn, configured=list(configured))
+    found = [row.vendor for row in db.queries().vendors_to_ask(conn)]
+    conn.commit()
+    return [vendor for vendor in found if vendor in configured]

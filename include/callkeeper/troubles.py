@@ -37,9 +37,10 @@ TROUBLES: Mapping[str, Trouble] = {
     ),
     "interrupted": Trouble(means="The night was stopped in its middle.", mend="The next night goes on with it."),
     "not_armed": Trouble(means="The night ended before it had decided.", mend="The next night decides."),
-    "vendor_not_asked": Trouble(
-        means="Gone here; the vendor has not been asked yet.",
-        mend="The next night asks. If the vendor is no longer in the configuration, its contract's end must settle it.",
+    "vendor_not_asked": Trouble(means="Gone here; the vendor has not been asked yet.", mend="The next night asks."),
+    "vendor_gone": Trouble(
+        means="Gone here; the vendor is no longer in the configuration, so nobody asks it.",
+        mend="Put it back, or once its copies are gone by its contract's end: `callkeeper deletions settle --vendor`.",
     ),
     "vendor_unavailable": Trouble(
         means="Gone here; the vendor did not answer.", mend="The next night asks again. If it lasts, call the vendor."

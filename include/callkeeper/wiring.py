@@ -141,6 +141,7 @@ class App:
             claim_rows=s.deletion_claim_rows,
             slice_rows=s.deletion_slice_rows,
             lease_minutes=s.deletion_lease_minutes,
+            retention_months=self.config.terms.retention_months,
         )
 
     def sealing_rules(self) -> sealing.Rules:

@@ -269,13 +269,16 @@ def test_a_vendor_that_is_down_is_red_by_the_balance_and_loses_nothing(night, mo
     assert night.results["balance"]["done"] == 3
 
 
-def test_a_vendor_that_is_no_longer_configured_is_a_red_task_of_its_own(night, monkeypatch):
-    monkeypatch.setattr("callkeeper.deletions.vendors_to_ask", lambda _: ["gone", "linna"])
+def test_a_vendor_that_is_no_longer_configured_is_a_line_in_the_mail_and_no_red_night(night):
+    night.office.sql.execute("update recording set vendor = 'gone' where controller = 'phm'")
 
     states = night()
 
-    assert (states["ask_vendor"], states["balance"]) == ("failed", "failed")
-    assert night.office.value("select count(*) from deletion where state = 'done'") == 3
+    assert (states["ask_vendor"], states["balance"]) == ("success", "success")
+    assert night.results["balance"]["open_at_vendor"] == 1
+    assert "gone: 1 open since 26 May 2027. Gone here; the vendor is no longer in the configuration" in (
+        night.mails[-1][1].text
+    )
 
 
 def test_a_surplus_waits_with_a_mail_to_the_officer_and_after_three_days_to_who_is_above(night):

@@ -109,7 +109,9 @@ class Race:
         self.office = office
         self.isolation = psycopg.IsolationLevel.READ_COMMITTED
         self.to_sending: Callable[..., object] = self._to_sending
-        self.rules = deleting.Rules(chunk_rows=1000, claim_rows=CHUNK, slice_rows=10**9, lease_minutes=15)
+        self.rules = deleting.Rules(
+            chunk_rows=1000, claim_rows=CHUNK, slice_rows=10**9, lease_minutes=15, retention_months=6
+        )
         office.change_settings(import_chunk_rows=CHUNK)
         office.sql.execute(TOMBSTONES)
         with office.connect() as conn:

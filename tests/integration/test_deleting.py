@@ -10,7 +10,7 @@ from psycopg import errors
 
 from callkeeper import blockers, db, deletions
 from callkeeper.errors import StoreRefused, StoreUnavailable, VendorUnavailable
-from callkeeper.jobs import deleting
+from callkeeper.jobs import approving, deleting
 from deliver import PHM, Call, deliver, tone
 from installation import ACTOR, DAY, at
 
@@ -524,10 +524,56 @@ def test_an_open_line_ends_by_a_persons_word(kept):
     recording = kept.value("select recording from deletion limit 1")
 
     with kept.connect() as conn:
-        deleting.settle_at_vendor(conn, recording, ACTOR)
+        approving.settle(conn, recording, "vendor_closed", "officer", ACTOR)
 
     assert kept.value("select vendor_answer from deletion where recording = %s", recording) == "settled_by_person"
     assert kept.value("select identity is null and sealed_ref is null from deletion where recording = %s", recording)
+
+
+VENDOR_GONE = ('[[vendors]]\nid = "linna"', '[[vendors]]\nid = "another"')
+"""A configuration in which linna is no vendor any more."""
+
+
+def test_what_is_open_at_a_vendor_that_left_the_configuration_is_asked_of_nobody_and_ends_by_a_persons_word(kept):
+    kept.configure(VENDOR_GONE)
+
+    balance = kept.sweep("night")
+
+    assert (balance.total("done"), reasons(balance, "open_at_vendor")) == (0, {"vendor_gone": 3})
+    with kept.connect() as conn:
+        seen = approving.open_at(conn, "linna")
+        assert (seen.n, [f.what for f in seen.figures]) == (3, ["vendor_gone", "vendor_gone"])
+        kept.sql.execute("update deletion set state = 'needs_human' where controller = 'phm'")
+        kept.sql.execute("update deletion set store_gone_at = null where controller = 'phm'")
+        with pytest.raises(approving.ScopeChanged):
+            approving.settle_all(conn, seen, "vendor_closed", "officer", ACTOR)
+        assert kept.value("select count(*) from decision where subject = 'vendor_copy'") == 0
+        kept.sql.execute(
+            "update deletion set state = 'store_gone', store_gone_at = callkeeper_now() where controller = 'phm'"
+        )
+        approving.settle_all(conn, seen, "vendor_closed", "officer", ACTOR)
+    assert kept.rows("select distinct state, vendor_answer from deletion") == [("done", "settled_by_person")]
+    assert kept.value("select count(*) from decision where subject = 'vendor_copy'") == 1
+
+
+def test_a_word_about_a_vendor_spares_what_a_hold_wants_there(kept):
+    kept.configure(VENDOR_GONE)
+    kept.sweep("night")
+    held = kept.value("select recording from deletion limit 1")
+    kept.block(recordings=(held,))
+
+    with kept.connect() as conn:
+        approving.settle_all(conn, approving.open_at(conn, "linna"), "vendor_closed", "officer", ACTOR)
+
+    assert kept.rows("select recording from deletion where state = 'store_gone'") == [(held,)]
+
+
+def test_a_vendor_that_comes_back_into_the_configuration_is_asked_again(kept):
+    kept.configure(VENDOR_GONE)
+    kept.sweep("night")
+    kept.configure()
+
+    assert kept.sweep("next").total("done") == 3
 
 
 def test_a_reference_that_cannot_be_opened_any_more_waits_for_a_person(kept):
@@ -542,7 +588,7 @@ def test_a_reference_that_cannot_be_opened_any_more_waits_for_a_person(kept):
         deleting.retry(conn, recording, ACTOR)
     assert reasons(kept.sweep("next night"), "failed") == {"key_missing": 1}
     with kept.connect() as conn:
-        deleting.settle_at_vendor(conn, recording, ACTOR)
+        approving.settle(conn, recording, "vendor_closed", "officer", ACTOR)
     assert kept.value("select state from deletion where recording = %s", recording) == "done"
     assert len([e for e in kept.events("deletion.done") if e["recording"] == str(recording)]) == 1
 

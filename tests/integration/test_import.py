@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -503,6 +503,25 @@ def test_pending_audio_is_kept_once_it_is_there_and_only_then_the_day_is_complet
 
     assert counts(office.run("third")) == {"found": 1, "kept": 1}
     assert office.day_state() == "complete"
+
+
+def test_what_a_vendor_left_in_staging_that_is_no_longer_configured_goes_when_its_term_is_over(office):
+    deliver(office.linna, DAY, [call(audio=None, fields={"status": "pending"}, media={"sha256": ..., "bytes": ...})])
+    office.run()
+    office.configure(('[[vendors]]\nid = "linna"', '[[vendors]]\nid = "another"'))
+    office.go_live()
+    office.set_clock(datetime(2027, 5, 24, 20, tzinfo=UTC))
+    office.sweep("the night before")
+    assert office.value("select count(*) from staging") == 1
+    assert office.value("select count(*) from deletion") == 0
+
+    office.set_clock(datetime(2027, 5, 24, 21, 30, tzinfo=UTC))
+    balance = office.sweep("night")
+
+    assert office.value("select count(*) from staging") == 0
+    assert (balance.total("due"), balance.total("open_at_vendor")) == (1, 1)
+    assert [e["reason"] for e in office.events("deletion.planned")] == ["vendor_gone"]
+    assert office.value("select count(*) from suppression where kind = 'recording'") == 1
 
 
 def test_a_pending_call_whose_line_is_corrected_is_counted_for_the_controller_whose_it_is(office):

@@ -518,6 +518,19 @@ def test_a_staged_call_that_an_ended_run_left_behind_has_risen_too(office):
     assert found(reconcile(office)) == {"risen_rows": 1}
 
 
+def test_calls_that_a_vendor_left_in_staging_which_is_no_longer_configured_are_told(office):
+    deliver(
+        office.linna, DAY, [*CALLS, Call(id="later", start=at(14), audio=None, fields={"status": "pending"})], seq=2
+    )
+    office.run("import again")
+    office.configure(('[[vendors]]\nid = "linna"', '[[vendors]]\nid = "another"'))
+
+    result = reconcile(office)
+
+    assert result.counts["left_behind"] == 1
+    assert "left_behind" not in [code for code in result.findings if FINDINGS[code].red]
+
+
 def test_recordings_of_a_line_that_is_not_designated_are_counted(office):
     office.configure(('[[lines]]\nnumber = "010 270 8001"\ncontroller = "phm"\nfrom = 2023-09-12\n', ""))
 

@@ -14,7 +14,7 @@ from callkeeper import blockers, deletions
 from callkeeper.commands import reports, status, watchdog
 from callkeeper.deletions import Night
 from callkeeper.errors import CallkeeperError, MailUnavailable, NotFound, StoreConflict, StoreUnavailable
-from callkeeper.jobs import deleting, holding, reporting, telling
+from callkeeper.jobs import approving, deleting, holding, reporting, telling
 from callkeeper.jobs.reporting import Ahead, Awaiting, Counts, OpenLine, Overdue, Report, Why
 from callkeeper.notify import Message
 from deliver import PHM, Call, deliver
@@ -359,7 +359,7 @@ def test_what_a_person_settled_between_two_nights_stands_in_the_next_nights_evid
     first = tell(kept, "first")
     recording = kept.value("select recording from deletion order by 1 limit 1")
     with kept.connect() as conn:
-        deleting.settle_at_vendor(conn, recording, ACTOR)
+        approving.settle(conn, recording, "vendor_closed", "officer", ACTOR)
     kept.set_clock(LATER + timedelta(days=1))
     kept.sweep("second", vendors={"linna": FakeVendor(manner="cannot")})
 

@@ -21,6 +21,7 @@ def _written() -> set[str]:
             returned = [r.value for r in ast.walk(node) if isinstance(r, ast.Return)]
             found |= {c.value for r in returned for c in ast.walk(r) if isinstance(c, ast.Constant)}
     found |= set(re.findall(r"coalesce\(trouble, '(\w+)'\)", db.queries().count_night.sql)) | {"not_armed"}
+    found |= set(re.findall(r"trouble = '(\w+)'", db.queries().note_vendor_gone.sql))
     # the vendor's two answers that leave a line open, of which the code is made; and nothing
     return found - {"", None, "vendor_"} | {"vendor_refused", "vendor_unsupported"}
 

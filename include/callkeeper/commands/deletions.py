@@ -72,18 +72,39 @@ def retry(recording: UUID, account: str | None) -> None:
 
 
 @group.command()
-@click.argument("recording", type=click.UUID)
+@click.argument("recording", type=click.UUID, required=False)
+@click.option("--vendor", help="Everything that is open at this vendor, whether it is still configured or not.")
 @click.option(
     "--reason", type=click.Choice(SETTLED), required=True, help="How you know that the vendor's copy is gone."
 )
 @click.option("--as", "account", help="Your Airflow account.")
-def settle(recording: UUID, reason: str, account: str | None) -> None:
-    """Ends an open line by a person's word that the vendor's copy is gone. For the privacy officer and her deputies."""
+@click.option("--yes", type=int, metavar="N", help="With --vendor, don't ask: N is the number that you have seen.")
+def settle(recording: UUID | None, vendor: str | None, reason: str, account: str | None, yes: int | None) -> None:
+    """Ends open lines by a person's word that the vendor's copy is gone. For the privacy officer and her deputies."""
     from callkeeper.commands.signin import sign_in
     from callkeeper.jobs import approving
 
+    if (recording is None) == (vendor is None):
+        raise click.UsageError("Say a recording, or --vendor for everything that is open there.")
     app = wiring.build(settings.load())
-    who = sign_in(app, account, DECIDERS)
-    with app.connect() as conn:
-        approving.settle(conn, recording, reason, who, app.actor(conn, account=who))
+    if vendor is None:
+        assert recording is not None
+        who = sign_in(app, account, DECIDERS)
+        with app.connect() as conn:
+            approving.settle(conn, recording, reason, who, app.actor(conn, account=who))
+    else:
+        with app.connect() as conn:
+            seen = approving.open_at(conn, vendor)
+        click.secho(f"{vendor}: {seen.n} open", bold=True)
+        for figure in seen.figures:
+            click.echo(f"    {figure.controller:16} {figure.what:28} {figure.n:>9}")
+        if not seen.n:
+            return
+        if yes is None:
+            click.confirm(f"Are the vendor's copies of all {seen.n} gone?", abort=True)
+        elif yes != seen.n:
+            raise approving.ScopeChanged
+        who = sign_in(app, account, DECIDERS)
+        with app.connect() as conn:
+            approving.settle_all(conn, seen, reason, who, app.actor(conn, account=who))
     click.echo("Settled: the vendor's reference is gone here too, and your word stands in the journal.")

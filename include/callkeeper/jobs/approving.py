@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
 from callkeeper import db, decisions, deletions
 from callkeeper.deletions import Night
-from callkeeper.errors import CallkeeperError, NotAllowed
+from callkeeper.errors import CallkeeperError, NotAllowed, NotFound
 from callkeeper.jobs import deleting
 from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import Actor, DeletionPlanned, Event
@@ -149,8 +149,56 @@ def _planned(rows: Iterable[db.Row]) -> dict[Event, list[UUID]]:
 
 def settle(conn: db.Connection, recording: UUID, reason: str, account: str, actor: Actor) -> None:
     """A person's word, with how she knows (a code), that the vendor's copy is gone; commits. Raises NotFound."""
-    decisions.record(conn, "vendor_copy", reason, account, decisions.scope_of([recording]), actor)
-    deleting.settle_at_vendor(conn, recording, actor)
+    lines = list(db.queries().open_lines(conn, recording=recording, vendor=None))
+    if not lines:
+        raise NotFound("No deletion of that recording is open at its vendor.")
+    _settle(conn, lines, reason, account, actor)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenLines:
+    """What a word about all of a vendor would be said to: ``n`` recordings, in figures; ``scope`` is the hash of these."""
+
+    vendor: str
+    n: int
+    figures: tuple[Figure, ...]
+    scope: bytes
+
+
+def open_at(conn: db.Connection, vendor: str) -> OpenLines:
+    """What is gone here and open at the vendor, and no hold wants there."""
+    found = _open_lines(list(db.queries().open_lines(conn, recording=None, vendor=vendor)), vendor)
+    conn.rollback()
+    return found
+
+
+def _open_lines(lines: Sequence[db.Row], vendor: str) -> OpenLines:
+    figures = Counter((line.controller or "-", line.trouble or "vendor_not_asked") for line in lines)
+    return OpenLines(
+        vendor=vendor,
+        n=len(lines),
+        figures=tuple(Figure(controller=c, what=what, n=n) for (c, what), n in sorted(figures.items())),
+        scope=decisions.scope_of([line.recording for line in lines]),
+    )
+
+
+def settle_all(conn: db.Connection, seen: OpenLines, reason: str, account: str, actor: Actor) -> None:
+    """The same word about everything that was seen open at a vendor; commits. Raises ScopeChanged, or NotFound for nothing."""
+    # Whoever places a hold now finds the lines ended, or keeps them from it.
+    db.lock_blockers(conn, exclusive=False)
+    lines = list(db.queries().open_lines(conn, recording=None, vendor=seen.vendor))
+    if not lines:
+        raise NotFound(f"Nothing is open at {seen.vendor}.")
+    if _open_lines(lines, seen.vendor).scope != seen.scope:
+        conn.rollback()
+        raise ScopeChanged
+    _settle(conn, lines, reason, account, actor)
+
+
+def _settle(conn: db.Connection, lines: Sequence[db.Row], reason: str, account: str, actor: Actor) -> None:
+    scope = decisions.scope_of([line.recording for line in lines])
+    decisions.record(conn, "vendor_copy", reason, account, scope, actor)
+    deleting.settle_at_vendor(conn, lines, actor)
 
 
 def _going_live(conn: db.Connection) -> Proposal:

@@ -61,6 +61,7 @@ class Rules:
     claim_rows: int
     slice_rows: int
     lease_minutes: int
+    retention_months: int
 
 
 # --- the night --------------------------------------------------------------------------------------------------------
@@ -103,6 +104,7 @@ def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Count
     rehearsals' figures are what the yes to going live is said to.
     """
     q, done = db.queries(), Counter[str]()
+    done["stranded"] = _plan_stranded(conn, rules, actor)
     # Asked now, and not of the night: an old rehearsal that is run again after the yes is no way past the safety stop.
     is_live = decisions.find(conn, "go_live", "approve") is not None
     foreseen_at = q.foreseen_at(conn, night=night.night)
@@ -147,6 +149,27 @@ def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Count
     reach("plan.after_commit")
     done["due"] = sum(due.values())
     return +done
+
+
+def _plan_stranded(conn: db.Connection, rules: Rules, actor: Actor) -> int:
+    """What a vendor left in staging that is no longer configured goes when its term is over: no import looks at it. Commits."""
+    q = db.queries()
+    rows = list(q.stranded(conn, months=rules.retention_months))
+    recordings = [r.recording for r in rows]
+    if rows:
+        q.plan_refused(conn, recordings=recordings, trigger="retention_expired", months=rules.retention_months)
+        q.leave_staging(conn, recordings=recordings)
+        alike = _alike(
+            rows,
+            ("controller", "vendor"),
+            lambda controller, vendor: DeletionPlanned(
+                recording=ANY, controller=controller, vendor=vendor, trigger="retention_expired", reason="vendor_gone",
+                state_before="staged",
+            ),
+        )  # fmt: skip
+        append(conn, actor, (), alike=alike)
+    conn.commit()
+    return len(rows)
 
 
 def arm(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counter[str]:
@@ -588,12 +611,9 @@ def _finish(
 # --- by a person's word -----------------------------------------------------------------------------------------------
 
 
-def settle_at_vendor(conn: db.Connection, recording: UUID, actor: Actor) -> None:
-    """A person's word that the vendor's copy is gone ends an open line; commits. Raises NotFound if none is open."""
-    found = db.queries().open_line(conn, recording=recording)
-    if found is None:
-        raise NotFound("No deletion of that recording is open at its vendor.")
-    append(conn, actor, (), alike=_done(_finish(conn, [(found, "settled_by_person", None)], None)))
+def settle_at_vendor(conn: db.Connection, lines: Sequence[db.Row], actor: Actor) -> None:
+    """A person's word that the vendor's copy is gone ends open lines, which the caller has locked; commits."""
+    append(conn, actor, (), alike=_done(_finish(conn, [(line, "settled_by_person", None) for line in lines], None)))
     conn.commit()
 
 

@@ -22,7 +22,6 @@ from uuid import UUID
 from callkeeper import db
 from callkeeper.clock import HELSINKI, helsinki_day
 from callkeeper.errors import ConfigurationError, DeliveryUnreadable, NotFound, VendorUnavailable, WrongCredentials
-from callkeeper.jobs import approving
 from callkeeper.media import Store
 from callkeeper.notify import Message
 from callkeeper.pseudonyms import Keyring
@@ -96,6 +95,11 @@ FINDINGS: Mapping[str, Finding] = {
     "unfinished": Finding(means="days that are not complete", mend="`callkeeper status`.", red=False),
     "never_taken": Finding(
         means="days that no import has asked for", mend="Trigger import_recordings with the day, or for all of them."
+    ),
+    "left_behind": Finding(
+        means="calls in staging of vendors that are no longer configured",
+        mend="Put the vendor back until they are in. Else a night deletes them when their term is over.",
+        red=False,
     ),
     "vendors_silent": Finding(
         means="vendors that did not answer, or cannot be read", mend="The next run asks again.", red=False
@@ -356,8 +360,8 @@ def look_at_database(conn: db.Connection, number: int, first_day: date | None) -
     counts = q.look_at_days(conn, first_day=first_day, last=yesterday)._asdict()
     risen = q.count_risen_rows(conn)
     _name("risen", risen.some)
-    unlawful = approving.propose(conn, approving.Subject.unlawful).n
-    return _note(conn, number, "database", {**counts, "risen_rows": risen.n, "unlawful": unlawful})
+    found = {"risen_rows": risen.n, "unlawful": q.count_unlawful(conn), "left_behind": q.count_left_behind(conn)}
+    return _note(conn, number, "database", {**counts, **found})
 
 
 def balance(conn: db.Connection, run_key: str, actor: Actor, *, first_day: date | None = None) -> Reconciliation:

@@ -24,17 +24,14 @@ update deletion set decision = :decision
 where recording = any (:recordings) and waits = :waits and decision is null and state in ('planned', 'blocked');
 
 -- name: unlawful_finds
--- Recordings whose line, by the register in force, was not their controller's on the day of the call; not what is on its way out
--- for that reason, or can no longer be called back.
-select r.recording, r.controller, r.line, helsinki_day(r.started_at) as day
-from recording r left join deletion d on d.recording = r.recording
-where not exists (
-    select from line l
-    where l.removed_at is null and l.number = r.line and l.controller = r.controller
-      and helsinki_day(r.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity'))
-  and (d.recording is null or d.state = 'withdrawn' or (d.state in ('planned', 'blocked') and d.trigger <> 'unlawful_confirmed'))
-  and (:controller::text is null or r.controller = :controller::text)
-order by 2, 3, 4, 1;
+-- Recordings of lines that were not designated.
+select recording, controller, line, day from unlawful
+where :controller::text is null or controller = :controller::text
+order by controller, line, day, recording;
+
+-- name: count_unlawful$
+-- How many there are.
+select count(*) from unlawful;
 
 -- name: plan_unlawful
 -- A person confirmed that these were recorded unlawfully: they go, whatever their term.

@@ -43,6 +43,12 @@ select recording, vendor, controller, due_at, waits, true as fresh from fresh
 union all
 (select recording, vendor, controller, eligible_at, null, false from due order by eligible_at desc, recording desc limit 1);
 
+-- name: stranded
+-- Calls that a vendor has left in staging, which is no longer configured, so that no import takes them up: past their term.
+select s.recording, s.controller, s.vendor from staging s join vendor v on v.vendor = s.vendor and v.removed_at is not null
+where retention_eligible_at(coalesce(s.started_at, s.delivered_at), :months) <= (select callkeeper_now())
+order by s.recording for update of s;
+
 -- name: night_planned^
 -- The night is planned: what it counts is fixed from here on. Whether it is so for the first time.
 update night n set planned_at = coalesce(n.planned_at, callkeeper_now()) from night was
@@ -197,6 +203,11 @@ where l.state = 'sending' and (l.legal_hold or l.version_id is null)
 -- The vendors of recordings that are gone here and open there.
 select distinct vendor from deletion where state = 'store_gone' order by 1;
 
+-- name: note_vendor_gone!
+-- Their vendor is no longer configured, so nobody can ask it.
+update deletion set trouble = 'vendor_gone'
+where state = 'store_gone' and not vendor = any (:configured::text[]) and trouble is distinct from 'vendor_gone';
+
 -- name: claim_to_ask
 -- The next recordings whose vendor is to be asked, or looked at again; what it refused is asked again after a week, and what a
 -- hold names, or was found to cover a moment too late, is left there: it is the last copy.
@@ -230,13 +241,14 @@ returning d.recording, d.controller, d.vendor, d.vendor_answer as answer, d.vend
 update deletion set state = 'needs_human', trouble = :trouble, lane = null, lease_until = null
 where recording = any (:recordings) and state = 'store_gone';
 
--- name: open_line^
--- A recording that is gone here and open at its vendor, or whose vendor cannot be asked any more; not one of which a hold wants the
--- vendor's copy.
-select recording, fence from deletion where recording = :recording and (state = 'store_gone' or (state = 'needs_human' and store_gone_at is not null))
+-- name: open_lines
+-- Recordings that are gone here and open at their vendor, or whose vendor cannot be asked any more; not one of which a hold wants the
+-- vendor's copy. One recording, or all of a vendor.
+select recording, fence, controller, trouble from deletion
+where (recording = :recording::uuid or vendor = :vendor::text) and (state = 'store_gone' or (state = 'needs_human' and store_gone_at is not null))
   and not exists (select from blocker b where b.ended_at is null and (deletion.recording = any (b.recordings)
       or exists (select from blocker_cover c where c.blocker = b.blocker and c.recording = deletion.recording)))
-for update;
+order by recording for update;
 
 -- name: retry_stopped^
 -- A person has mended what stood in its way.

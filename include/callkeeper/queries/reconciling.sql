@@ -179,6 +179,10 @@ from (select vendor, greatest(min(day), :first_day::date) as first from delivery
 cross join lateral generate_series(f.first, :last::date - 1, interval '1 day') as g (day)
 left join delivery_day y on y.vendor = f.vendor and y.day = g.day::date;
 
+-- name: count_left_behind$
+-- Calls in staging that no import takes up, since their vendor is no longer configured.
+select count(*) from staging s join vendor v on v.vendor = s.vendor and v.removed_at is not null;
+
 -- name: count_risen_rows^
 -- Risen from the dead: in the catalogue, in quarantine or left behind in staging, though the mark stands in the suppression, and
 -- neither the journal nor a blocker says why; the first of them.

@@ -210,6 +210,18 @@ select d.recording, d.state, d.trigger, d.waits, d.decision, d.night, d.due_at, 
     r.eligible_at
 from deletion d left join recording r on r.recording = d.recording;
 grant select on leaving to callkeeper_app;
+
+-- Recordings whose line, by the register in force, was not their controller's on the day of the call; not what is on its way out
+-- for that reason, or can no longer be called back.
+create view unlawful as
+select r.recording, r.controller, r.line, helsinki_day(r.started_at) as day
+from recording r left join deletion d on d.recording = r.recording
+where not exists (
+    select from line l
+    where l.removed_at is null and l.number = r.line and l.controller = r.controller
+      and helsinki_day(r.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity'))
+  and (d.recording is null or d.state = 'withdrawn' or (d.state in ('planned', 'blocked') and d.trigger <> 'unlawful_confirmed'));
+grant select on unlawful to callkeeper_app;
 """
 
 HOLDS = """
