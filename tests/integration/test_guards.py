@@ -14,7 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from callkeeper import blockers, db
+from callkeeper import blockers, db, deletions
 from callkeeper.blockers import Blocker, Predicate
 from callkeeper.errors import CallkeeperError
 from callkeeper.jobs import deleting, fetching, holding, importing
@@ -247,6 +247,21 @@ def test_what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked(kept):
     assert kept.value("select count(*) from recording") == 2
     assert kept.events("deletion.vendor_asked", "deletion.store_gone") == []
     assert all((kept.linna / DAY.isoformat() / f"{name}.wav").exists() for name in "ab")
+
+
+def test_what_was_sent_and_is_not_proven_gone_is_asked_for_at_no_vendor_not_even_after_its_lease(kept):
+    kept.sweep("night", destroyer=Beside(kept, answer=lambda versions: {}))
+    kept.sql.execute("update deletion set lease_until = clock_timestamp() - interval '1 minute'")
+    app = kept.app
+
+    with kept.connect() as conn:
+        night = deletions.find_night(conn, "night")
+        vendor, rules = app.vendor("linna"), app.deleting_rules()
+        asked = deleting.ask_vendor(conn, night, vendor, keyring=app.keyring, rules=rules, actor=ACTOR)
+
+    assert asked == {}
+    assert kept.events("deletion.vendor_asked") == []
+    assert states(kept) == ["sending", "sending"]
 
 
 def test_what_only_lies_between_the_keys_of_a_batch_stays(kept, seaweed):

@@ -417,7 +417,7 @@ MUTATIONS = (
                 "where state in ('sending', 'store_gone') and vendor = :vendor",
             ),
         ),
-        tests=guard("what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked"),
+        tests=guard("what_was_sent_and_is_not_proven_gone_is_asked_for_at_no_vendor_not_even_after_its_lease"),
     ),
     Mutation(
         guard="done takes the vendor's final answer",
