@@ -34,8 +34,8 @@ def settings_page() -> str:
                 "trail_keys_dir": "`var/trail-keys`",
                 "witness_dir": "`var/witness`",
             }[name]
-        elif name == "config_file":
-            shown = "`config/callkeeper.toml`"
+        elif name in ("config_file", "notice_file"):
+            shown = f"`{default.relative_to(PROJECT)}`"
         elif default is None or (hasattr(default, "get_secret_value")) or default == "":
             shown = ""
         else:

@@ -25,6 +25,7 @@ COMMANDS = {
     "hold": ("callkeeper.commands.hold:group", "Keep recordings beyond their term, for a case; end it by two people."),
     "holds": ("callkeeper.commands.hold:register", "The register of holds."),
     "keys": ("callkeeper.commands.keys:group", "List, rotate and escrow the keys."),
+    "prove": ("callkeeper.commands.prove:prove", "The notice's promises, asked of live data: kept, broken, not yet."),
     "quarantine": (
         "callkeeper.commands.quarantine:group",
         "What failed a check: why, what mends it, and a person's decision.",

@@ -269,6 +269,40 @@ def _day(text: str | None) -> date | None:
         raise NotAllowed("A date is none of the calendar's.") from None
 
 
+def prove_notice(opened: wiring.App, context: Mapping[str, Any]) -> dict[str, int]:
+    """The notice's answers: into the store, the trail and the run's note, mailed if red; raises where something needs somebody."""
+    from callkeeper import __version__
+    from callkeeper.jobs import proving
+
+    ti, s = context["ti"], opened.settings
+    proof = proving.prove(opened, opened.notice, code=__version__, run=context["run_id"])
+    link = runbook(opened, ti.dag_id)
+    mail = proving.message(proof, link=link)
+    log.info("%s", mail.text)
+    # Where store or database is down, whoever must know of it is told all the same.
+    sha256, lost = None, None
+    try:
+        sha256 = proving.write(opened.store, proof)
+    except CallkeeperError as wrong:
+        log.error("the answers are not in the store: %s", wrong)
+        lost = wrong
+    try:
+        with opened.connect() as conn:
+            proving.record(conn, proof, actor(opened, conn, context), sha256=sha256)
+    except CallkeeperError as wrong:
+        log.error("the answers are not in the trail: %s", wrong)
+        lost = wrong
+    note_run(opened, ti.dag_id, context["run_id"], proving.note(proof))
+    if proof.red and s.smtp_host:
+        opened.notifier.send(mail)
+        opened.notifier.send(mail, to=s.mail_privacy)
+    if proof.red:
+        raise NotBalanced(f"{len(proof.red)} promises need somebody.", mend=f"The mail and this log say which. {link}")
+    if lost is not None:
+        raise lost
+    return {str(verdict): proof.count(verdict) for verdict in proving.Verdict}
+
+
 def open_night(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Night:
     """The run's night, opened; what an earlier run left in its middle is balanced first. Raises ClockWrong."""
     from callkeeper.jobs import deleting, reporting

@@ -32,6 +32,14 @@ class Settings(BaseSettings):
     config_file: Path = Field(
         PROJECT / "config" / "callkeeper.toml", description="Controllers, lines, processors, vendors, terms."
     )
+    notice_file: Path = Field(
+        PROJECT / "config" / "notice.toml", description="The notice's promises, their controls and their checks."
+    )
+    backups_location: str = Field(
+        "",
+        description="Folder, or s3:// or sftp:// URL, where the database's backups lie: `prove` asks how old the oldest is. "
+        "fsspec's options for it: `backups.json` in the secrets folder. Empty: it is not asked.",
+    )
     keys_dir: Path = Field(
         default_factory=lambda: _home() / "keys",
         description="Folder of the pseudonym, sealing and tombstone keys (mode 0700).",
@@ -183,9 +191,17 @@ class Settings(BaseSettings):
 
     def vendor_options(self, vendor: str) -> dict[str, object]:
         """fsspec options (credentials, endpoint) of one vendor, from ``<secrets>/vendor_<name>.json``; empty if there is none."""
+        return self._options(f"vendor_{vendor}")
+
+    @property
+    def backups_options(self) -> dict[str, object]:
+        """fsspec options of the backups' place, from ``<secrets>/backups.json``; empty if there is none."""
+        return self._options("backups")
+
+    def _options(self, name: str) -> dict[str, object]:
         import json
 
-        path = self.secrets_dir / f"vendor_{vendor}.json"
+        path = self.secrets_dir / f"{name}.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
 

@@ -12,7 +12,8 @@ from callkeeper.controllers import Config
 from callkeeper.errors import ConfigurationError
 from callkeeper.jobs import deleting, sealing
 from callkeeper.jobs.importing import Import, Rules
-from callkeeper.media import Destroyer, Holder, Store
+from callkeeper.media import Backups, Destroyer, Holder, Store
+from callkeeper.notice import Notice, load_notice
 from callkeeper.notify import Notifier
 from callkeeper.pseudonyms import Keyring
 from callkeeper.settings import DatabaseRole, Settings
@@ -34,6 +35,18 @@ class App:
     @cached_property
     def config(self) -> Config:
         return controllers.load_config(self.settings.config_file)
+
+    @cached_property
+    def notice(self) -> Notice:
+        return load_notice(self.settings.notice_file)
+
+    @property
+    def backups(self) -> Backups | None:
+        """Where backups of the database lie; None where no place is named."""
+        from callkeeper.media.backups import BackupPlace
+
+        s = self.settings
+        return BackupPlace(s.backups_location, s.backups_options) if s.backups_location else None
 
     @cached_property
     def keyring(self) -> Keyring:

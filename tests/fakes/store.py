@@ -158,6 +158,9 @@ class FakeStore:
 
         return self._faults.through("open", effect)
 
+    def region(self) -> str | None:
+        return None
+
     def check(self) -> tuple[str, ...]:
         return ()
 

@@ -33,6 +33,8 @@ ALLOWED = {
     "epoch", "carried", "previous_epoch", "previous_size", "previous_root", "anchored_size", "anchored_root", "verifier_key", "seconds",
     # what Airflow did, as the listener saw it; what aged out
     "run_type", "triggered_by", "by_hand", "code", "map_index", "event_class_", "month", "count",
+    # the notice: its version, and the promises that were broken or could not be checked, by their ids
+    "notice", "broken", "unknown",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

@@ -289,7 +289,7 @@ def write(conn: db.Connection, store: Store) -> int:
     for row in waiting:
         report, body = read_night(conn, row.night), evidence(conn, row.night)
         conn.rollback()
-        files = _put_pair(store, f"reports/deletion/{report.day}/{row.night}", {"json": body, "html": as_html(report)})
+        files = put_pair(store, f"reports/deletion/{report.day}/{row.night}", {"json": body, "html": as_html(report)})
         db.queries().night_written(conn, night=row.night, revision=row.revision, files=json.dumps(files))
         conn.commit()
     return len(waiting)
@@ -306,8 +306,8 @@ def write_what_waits(conn: db.Connection, store: Store, today: date) -> str:
     return ""
 
 
-def _put_pair(store: Store, name: str, contents: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
-    """Puts the kinds of one report under one name: under the next one, where another report has it.
+def put_pair(store: Store, name: str, contents: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
+    """Puts the kinds of one report under one name: under the next one, where another report has it. Key, version, SHA-256 of each.
 
     That is an earlier one of the same night, or one of before an older state of the database was restored.
     """

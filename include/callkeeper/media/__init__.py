@@ -59,6 +59,10 @@ class Store(Protocol):
         """Every version and delete marker under the prefix, complete."""
         ...
 
+    def region(self) -> str | None:
+        """Where the bucket is, by the store's own word; None where the store does not say."""
+        ...
+
     def check(self) -> tuple[str, ...]:
         """What is wrong with bucket, rights, versioning, Object Lock, encryption or region, in words; empty: nothing."""
         ...
@@ -125,4 +129,12 @@ class Vault(Protocol):
 
     def check_vault(self) -> tuple[str, ...]:
         """What is wrong with bucket, rights, versioning or Object Lock, in words; empty: nothing."""
+        ...
+
+
+class Backups(Protocol):
+    """Where backups of the database lie."""
+
+    def ages(self) -> Sequence[datetime]:
+        """When each of them was written, in UTC, in no order. Raises StoreUnavailable."""
         ...

@@ -249,6 +249,12 @@ class S3Store:
             return bool(reply["LegalHold"]["Status"] == "ON")
         return None
 
+    def region(self) -> str | None:
+        """The bucket's region as the store names it; None where it names none."""
+        with self._worded("look at"):
+            headers = self._s3.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
+        return headers.get("x-amz-bucket-region") or None
+
     def check(self) -> tuple[str, ...]:
         """What is wrong with address, bucket, rights, versioning, Object Lock, encryption or region, in words."""
         faults: list[str] = []
@@ -299,11 +305,9 @@ class S3Store:
 
     def _ask_region(self) -> Iterator[str]:
         try:
-            with self._worded("look at"):
-                headers = self._s3.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
+            actual = self.region() or self._region
         except NotFound:
             return  # versioning has said so
-        actual = headers.get("x-amz-bucket-region", self._region)
         if actual != self._region:
             yield f"The bucket is in {actual}, not in {self._region}. Correct CALLKEEPER_STORE_REGION."
         if self._region_allowed is not None and not self._region_allowed(actual):

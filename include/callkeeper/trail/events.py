@@ -376,6 +376,19 @@ class Reconciled(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NoticeProven(Event):
+    """The notice's promises were asked of live data; ``digest`` is the SHA-256 of the answers that stand in the store."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "notice.proven"
+    notice: str
+    counts: Mapping[str, int]
+    broken: tuple[str, ...]
+    unknown: tuple[str, ...]
+    digest: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DayListed(Event):
     """A vendor's day was listed and staged."""
 
