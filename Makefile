@@ -81,10 +81,11 @@ lint: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure import and deletion against the bare database and store (SCALE=5m: live recordings)
+bench: setup ## measure import, deletion and verification, against the bare database and store (SCALE=5m: live recordings, events)
 	@beyond=0
 	$(BIN)/python tests/bench/run.py || beyond=1
 	$(BIN)/python tests/bench/deletion.py || beyond=1
+	$(BIN)/python tests/bench/verification.py || beyond=1
 	exit $$beyond
 
 lock: setup ## compile requirements.in into requirements.txt, every transitive version
