@@ -208,6 +208,9 @@ class Log:
         }
         for entry in last.entries[epoch_size:]:
             entry.gone = "lost"
+        lost = [(e.number, seq) for e in self.epochs for seq, entry in enumerate(e.entries) if entry.gone == "lost"]
+        if lost:
+            facts |= {"lost": len(lost), "lost_digest": sha256(b"".join(b"%d %d\n" % one for one in lost)).hex()}
         self.open("restored_backup", **{**facts, **more})
 
     def expire(self, klass: str, month: str, **instead: Any) -> None:

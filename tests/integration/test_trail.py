@@ -30,7 +30,7 @@ ALLOWED = {
     "night", "surplus", "decided", "decision", "scope", "subject", "tombstones", "lost", "marks", "planned", "reconciliation",
     "recordings", "too_late", "review_on", "followed_by", "why",
     # the trail of itself: trees, sizes, roots; a public key
-    "epoch", "carried", "previous_epoch", "previous_size", "previous_root", "anchored_size", "anchored_root", "verifier_key", "seconds",
+    "epoch", "carried", "previous_epoch", "previous_size", "previous_root", "anchored_size", "anchored_root", "verifier_key", "seconds", "lost_digest",
     # what Airflow did, as the listener saw it; what aged out
     "run_type", "triggered_by", "by_hand", "code", "map_index", "event_class_", "month", "count",
     # the notice: its version, and the promises that were broken or could not be checked, by their ids

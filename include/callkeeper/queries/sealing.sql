@@ -57,6 +57,11 @@ from event e where not exists (select from leaf l where l.event_id = e.id);
 -- How many events have no leaf.
 select count(*) from unsealed;
 
+-- name: sealing_lost^
+-- The leaves that are known by their hash only: how many, and the digest of their numbers.
+select count(*) as n, encode(sha256(convert_to(coalesce(string_agg(epoch || ' ' || seq || chr(10), '' order by epoch, seq), ''), 'UTF8')), 'hex') as digest
+from leaf where event_id is null;
+
 -- name: sealing_carry$
 -- Gives those their leaves, from 1 on, in the order of transaction and id, whatever transactions are under way.
 with put as (

@@ -584,7 +584,8 @@ class EpochOpened(Event):
 
     The ``carried`` leaves after it are events that were written before it and never sealed: their transaction ids may be those of
     another cluster, so they stand in the order of (xid, id) among themselves, and no horizon counts for them. What the tree before
-    it came to in this database, and in the anchor, is said where there was one; roots in base64.
+    it came to in this database, and in the anchor, is said where there was one; roots in base64. ``lost``: of how many leaves, of
+    all epochs, only the hash is known since a restore; the digest is SHA-256 over a line ``epoch seq`` each, ascending.
     """
 
     event_class: ClassVar[EventClass] = "trail"
@@ -597,6 +598,8 @@ class EpochOpened(Event):
     previous_root: str | None = None
     anchored_size: int | None = None
     anchored_root: str | None = None
+    lost: int | None = None
+    lost_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

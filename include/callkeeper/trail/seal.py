@@ -301,6 +301,7 @@ def open_epoch(conn: db.Connection, keys: SealKeys, anchor: Anchor, reason: Reas
     # After the moment: whose events are not seen now has an id that the next batches begin before.
     q.make_unsealed(conn)
     carry = reason != "first" or bool(q.sealing_foreign(conn))
+    lost = q.sealing_lost(conn)
     opened = EpochOpened(
         epoch=epoch,
         reason=reason,
@@ -310,6 +311,8 @@ def open_epoch(conn: db.Connection, keys: SealKeys, anchor: Anchor, reason: Reas
         previous_root=_b64(last.root) if last else None,
         anchored_size=anchored.size if anchored else None,
         anchored_root=_b64(anchored.root) if anchored else None,
+        lost=lost.n or None,
+        lost_digest=lost.digest if lost.n else None,
     )
     now = db.now(conn)
     q.sealing_put_epoch(conn, epoch=epoch, reason=reason, system_identifier=moment.system_identifier)

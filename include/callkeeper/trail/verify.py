@@ -73,7 +73,7 @@ FINDINGS: Mapping[str, str] = {
     "unsealed_behind": "An event that is not sealed would belong before what is: it was slipped in afterwards.",
     "expired_unexplained": "Bodies are said to have expired, and no sealed event accounts for just these.",
     "expired_early": "Bodies were dropped before their term was over.",
-    "lost_unexplained": "Bodies are said to have been lost in a restore, and no later epoch accounts for it.",
+    "lost_unexplained": "Bodies are said to have been lost in a restore, and the newest epoch does not account for just these.",
     # --- meaning ---
     "sent_unarmed": "A deletion was sent without having been armed before.",
     "effect_without_intent": "A recording was proven gone from the store without a deletion of it having been sent before.",
@@ -639,6 +639,8 @@ class _Verification:
         self.epochs: dict[int, _Epoch] = {}
         self.expired: dict[tuple[str, str], list[int]] = {}
         self.months: Counter[tuple[str, str]] = Counter()
+        self.lost, self.lost_digest = 0, _sha256()
+        self.ranged = any(said.first or said.to < said.size for said in self.said)
         self.missing = False
         """Whether any body is not in the bundle, for whatever reason."""
 
@@ -658,6 +660,7 @@ class _Verification:
                 for epoch in self.epochs.values():
                     self._bodies(epoch, meaning)
                 self._expiries()
+                self._losses()
                 self._unsealed()
                 torn = any(self.verdict.counts[name] for name in _TORN)
                 meaning.finish(missing=self.missing or torn, torn=torn, expired=set(self.months))
@@ -885,9 +888,17 @@ class _Verification:
         for epoch in self.epochs.values():
             where = f"epoch {epoch.number}, leaf 0"
             opened = epoch.opened
+            if not opened and self._opening_lost(epoch):
+                continue  # a later epoch tells of it
             if epoch.leaves.n and (opened.get("action") != "epoch.opened" or opened.get("epoch") != epoch.number):
                 self.broken("epoch_not_opened", where, "It is not the event that opens this epoch.")
                 continue
+            if (
+                (epoch.carried or epoch.number > 1)
+                and epoch.checkpoints
+                and epoch.checkpoints[0].size != epoch.carried + 1
+            ):
+                self.broken("broken_chain", where, f"It carried {epoch.carried} events over, and was first sealed at size {epoch.checkpoints[0].size}.")  # fmt: skip
             before = self.epochs.get(epoch.number - 1)
             if not epoch.leaves.n or (before is None and epoch.number == 1):
                 continue
@@ -908,6 +919,14 @@ class _Verification:
                 self.remark("silence", "the end", f"The last checkpoint is of {_minute(last[-1])}; the bundle was made at {_minute(made)}.")  # fmt: skip
         except ValueError:
             self.broken("wrong_counts", "bundle.json", "made_at is not a time.")
+
+    def _opening_lost(self, epoch: _Epoch) -> bool:
+        """Whether the event that opened the epoch is one that a restore lost."""
+        try:
+            with open(epoch.folder / "lost.txt", "rb") as file:
+                return file.read(2) == b"0\n" and epoch.number < max(self.epochs)
+        except FileNotFoundError:
+            return False
 
     def _compare_kept(self) -> None:
         """Checkpoints that did not come with the bundle: the one thing that nobody inside could change."""
@@ -1051,11 +1070,8 @@ class _Verification:
             yield seq, "expired"
 
     def _said_lost(self, epoch: _Epoch) -> Iterator[tuple[int, str]]:
-        """Leaves that a restore lost: only what the next epoch's first event tells of, between database and anchor."""
+        """Leaves that a restore lost."""
         name, before = f"{epoch.number}/lost.txt", -1
-        following = self.epochs.get(epoch.number + 1)
-        opened = following.opened if following is not None else {}
-        first, to = opened.get("previous_size"), opened.get("anchored_size")
         for line in self._lines(epoch.folder / "lost.txt", name, optional=True):
             try:
                 (seq,) = _numbers(line, 1)
@@ -1065,9 +1081,18 @@ class _Verification:
                 self.broken("damaged_file", name, f"{str(wrong).capitalize()}.")
                 return
             before = seq
-            if not (type(first) is int and type(to) is int and first <= seq < to):
-                self.broken("lost_unexplained", f"epoch {epoch.number}, leaf {seq}", "No later epoch tells that a restore lost it.")  # fmt: skip
+            self.lost += 1
+            self.lost_digest.update(b"%d %d\n" % (epoch.number, seq))
             yield seq, "lost"
+
+    def _losses(self) -> None:
+        """What is said to be lost is just what the newest epoch that tells of losses accounts for."""
+        if not self.lost:
+            return
+        told = [e.opened for e in self.epochs.values() if e.result.verified and type(e.opened.get("lost")) is int]
+        n, digest = (told[-1]["lost"], told[-1].get("lost_digest")) if told else (0, None)
+        if (self.lost, self.lost_digest.hexdigest()) != (n, digest) and not (self.ranged and self.lost <= n):
+            self.broken("lost_unexplained", "lost.txt", f"{self.lost} bodies are said to be lost; the newest epoch tells of {n}, or of others.")  # fmt: skip
 
     def _without_body(
         self, epoch: _Epoch, seq: int, following: tuple[int, str] | None, gone: Iterator[tuple[int, str]]
@@ -1101,14 +1126,13 @@ class _Verification:
                 told.setdefault(group, []).append((event.get("count", 0), str(event.get("digest")), sealed_at))
                 if sealed_at and not self._is_over(group, sealed_at):
                     self.broken("expired_early", f"epoch {epoch.number}, leaf {seq}", f"Bodies of class {group[0]} of {group[1]} were dropped by {sealed_at:%Y-%m-%d}.")  # fmt: skip
-        ranged = any(said.first or said.to < said.size for said in self.said)
         for group, digest in digests.items():
             where = f"class {group[0]}, {group[1]}"
             accounts = told.get(group, [])
             if any(digest.hexdigest() == d and self.months[group] == n for n, d, _ in accounts):
                 continue
             # Of a range only a part of a month's leaves may be seen.
-            if ranged and any(type(n) is int and self.months[group] <= n for n, _, _ in accounts):
+            if self.ranged and any(type(n) is int and self.months[group] <= n for n, _, _ in accounts):
                 continue
             self.broken("expired_unexplained", where, f"{self.months[group]} bodies are said to have expired; {'the sealed events account for others' if accounts else 'no sealed event says so'}.")  # fmt: skip
 
@@ -1266,11 +1290,11 @@ CLASS_OF: Mapping[str, str] = {
     "blocker.drafted": "blocker",
     "blocker.effective": "blocker",
     "blocker.too_late": "blocker",
+    "blocker.kept": "blocker",
     "blocker.ratified": "blocker",
     "blocker.change_asked": "blocker",
     "blocker.extended": "blocker",
     "blocker.ended": "blocker",
-    "blocker.kept": "blocker",
     "config.applied": "config",
     "key.changed": "config",
     "night.planned": "run",
