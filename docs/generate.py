@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md and the runbooks. A test compares."""
+"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, notice.md and the runbooks. A test compares."""
 
 from __future__ import annotations
 
@@ -110,12 +110,41 @@ def troubles_page() -> str:
     return MADE + "\n".join(lines) + "\n"
 
 
+def notice_page() -> str:
+    from callkeeper.jobs.proving import CHECKS, SCHEMA, Verdict
+    from callkeeper.notice import load_notice
+
+    notice = load_notice(PROJECT / "config" / "notice.toml")
+    lines = [
+        "# The notice, promise by promise", "",
+        f"The notice to callers of {notice.notice.version} ([its text](notice-fi.txt)), as `callkeeper prove` and the DAG `prove_notice`",
+        "ask it. An answer is *kept*, *broken*, *could not be checked* (as red as broken) or *not yet applicable*. The quotes are the",
+        "promise; the English is a rendering.", "",
+    ]  # fmt: skip
+    for promise in notice.promises:
+        lines += [f"## {promise.title}", "", f"`{promise.id}`", ""]
+        lines += [f"> {' '.join(quote.split())}\n" for quote in promise.quotes]
+        check = " ".join((CHECKS[promise.evidence].__doc__ or "").split())
+        lines += [f"{promise.english}", "", f"- **Control.** {promise.control}"]
+        lines += [f"- **Kept when** (`{promise.evidence}`): {check[0].lower()}{check[1:]}", ""]
+    lines += [
+        "## The answers as JSON", "",
+        f"`{SCHEMA}`: canonical JSON (sorted ASCII keys, no spaces, no floats, a line's end), in the store as",
+        "`reports/notice/<day>/proof.json` beside the page for people; its SHA-256 is the `digest` of the event `notice.proven`. `at` is the",
+        "database's present, `day` its Helsinki day, `run` the DAG's run, `notice` the notice's version, `code` and `config_version` those in",
+        f"force, `counts` how many promises came to {', '.join(f'`{v}`' for v in Verdict)}. `answers` has for each promise its words (`promise`) and its",
+        "`answer`: `verdict`, `figure`, `says` and, if it is red, `mend`.", "",
+    ]  # fmt: skip
+    return MADE + "\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     made = {
         DOCS / "settings.md": settings_page(),
         DOCS / "events.md": events_page(),
         DOCS / "reasons.md": reasons_page(),
         DOCS / "troubles.md": troubles_page(),
+        DOCS / "notice.md": notice_page(),
     }
     for dag in sorted((PROJECT / "dags").glob("*.py")):
         made[DOCS / "runbooks" / f"{dag.stem}.md"] = MADE + (ast.get_docstring(ast.parse(dag.read_text())) or "") + "\n"

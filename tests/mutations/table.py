@@ -41,6 +41,10 @@ def holding(name: str) -> tuple[str, ...]:
     return (f"integration/test_holding.py::test_{name}",)
 
 
+def proving(name: str) -> tuple[str, ...]:
+    return (f"integration/test_proving.py::test_{name}",)
+
+
 MUTATIONS = (
     # --- blockers, and their lock (architecture, rule 3) ---
     Mutation(
@@ -484,5 +488,38 @@ MUTATIONS = (
             (SCHEMA, "confirmed_by text check (confirmed_by <> asked_by)", "confirmed_by text"),
         ),
         tests=holding("a_release_takes_effect_with_the_second_account_only"),
+    ),
+    # --- the notice as a program (docs/adr/0181) ---
+    Mutation(
+        guard="what could not be checked is red",
+        change="only what is broken is",
+        edits=(("jobs/proving.py", "RED = (Verdict.broken, Verdict.unknown)", "RED = (Verdict.broken,)"),),
+        tests=proving("a_store_that_is_down_is_red_and_told_without_it"),
+    ),
+    Mutation(
+        guard="looking changes nothing",
+        change="a connection that may write",
+        edits=(("jobs/proving.py", "conn.read_only = True", "conn.read_only = False"),),
+        tests=proving("a_check_cannot_change_anything"),
+    ),
+    Mutation(
+        guard="the notice's six months, whatever a row says",
+        change="the row's own term only",
+        edits=(
+            ("jobs/proving.py", "overdue = sum(r.n for r in late) + row.beyond", "overdue = sum(r.n for r in late)"),
+        ),
+        tests=proving("a_longer_term_in_the_rows_does_not_make_the_promise_longer"),
+    ),
+    Mutation(
+        guard="a check that hangs ends",
+        change="no time-out",
+        edits=(
+            (
+                "jobs/proving.py",
+                "        db.queries().bound_check(look.conn, seconds=str(CHECK_SECONDS))",
+                "        pass",
+            ),
+        ),
+        tests=proving("a_check_that_hangs_is_one_that_could_not_be_made"),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from callkeeper.clock import HELSINKI
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,7 +33,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"day": day_in_words, "time": time_in_words, "number": number}
+    made.filters |= {"day": day_in_words, "time": time_in_words, "number": number, "code": code}
     return made
 
 
@@ -43,6 +45,13 @@ def day_in_words(day: date) -> str:
 def time_in_words(at: datetime | None) -> str:
     """A time of Helsinki, to the minute, with its zone; a dash for none."""
     return f"{at.astimezone(HELSINKI):%Y-%m-%d %H:%M %Z}" if at else "–"
+
+
+def code(text: str) -> Markup:
+    """HTML of a text in which commands stand in backticks."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # it is escaped
 
 
 def number(n: int) -> str:

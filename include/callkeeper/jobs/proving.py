@@ -523,7 +523,9 @@ def regions_in_use(look: Look, _: Promise) -> Answer:
         return _broken(
             figure, f"Outside the EU/EEA, or unknown: {_some(outside)}.", "Move it, then write where it is now."
         )
-    said = f"The store says that its bucket is in {actual}. " if actual else "The store names no region of its own. "
+    said = f"The store says that its bucket is in {actual}. "
+    if not actual:
+        said = f"The store is a server that names no region; by the configuration in force it is in {store.region}. "
     return _kept(figure, f"{said}All {len(places)} places are in the EU/EEA.")
 
 
@@ -740,7 +742,7 @@ def nothing_has_risen(look: Look, _: Promise) -> Answer:
     """Nothing is here again though its tombstone stands."""
     q = db.queries()
     suppressed, risen = q.prove_suppression(look.conn, today=look.today), q.count_risen_rows(look.conn).n
-    figure = f"{number(risen)} of {_n(suppressed.recordings, 'tombstone')} have risen"
+    figure = f"{number(risen)} risen, {_n(suppressed.recordings, 'tombstone')}"
     if risen:
         return _broken(
             figure,
