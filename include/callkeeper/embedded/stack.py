@@ -128,6 +128,7 @@ class Stack:
         ours = {
             "CALLKEEPER_KEYS_DIR": str(self.home / "keys"),
             "CALLKEEPER_TRAIL_KEYS_DIR": str(self.home / "trail-keys"),
+            "CALLKEEPER_WITNESS_DIR": str(self.home / "witness"),
             "CALLKEEPER_DB_HOST": "127.0.0.1",
             "CALLKEEPER_DB_PORT": str(self.ports["postgres"]),
             "CALLKEEPER_STORE_ENDPOINT": self.store.endpoint,
