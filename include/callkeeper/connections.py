@@ -21,6 +21,7 @@ from callkeeper.deliveries import Outcome
 from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced, StoreUnavailable, TrailBroken
 from callkeeper.jobs.importing import Import
 from callkeeper.notify import Message
+from callkeeper.trail import witness
 from callkeeper.trail.events import Actor
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,9 @@ def app() -> wiring.App:
                 f"store_{identity}_access_key": keys.login or "",
                 f"store_{identity}_secret_key": keys.password or "",
             }
-    with contextlib.suppress(AirflowNotFoundException):
-        override["db_sealer_password"] = BaseHook.get_connection(f"{DATABASE}_sealer").password or ""
+    for role in ("sealer", "ageing"):
+        with contextlib.suppress(AirflowNotFoundException):
+            override[f"db_{role}_password"] = BaseHook.get_connection(f"{DATABASE}_{role}").password or ""
     with contextlib.suppress(AirflowNotFoundException):
         keys = BaseHook.get_connection(ANCHOR)
         override |= {"anchor_access_key": keys.login or "", "anchor_secret_key": keys.password or ""}
@@ -419,6 +421,8 @@ def seal_hour(context: Mapping[str, Any]) -> dict[str, int]:
     with sealing(context) as (opened, conn, who):
         link = runbook(opened, context["ti"].dag_id)
         job.heartbeat(conn, who)
+        if missed := witness.tell_missed(conn, opened.settings.witness_dir, who):
+            log.warning("Airflow's listener missed %d starts and ends of runs and tasks since the last run", missed)
         try:
             done = job.run(conn, opened.seal_keys, opened.anchor, opened.sealing_rules(), who)
         except TrailBroken as wrong:
@@ -434,6 +438,17 @@ def seal_hour(context: Mapping[str, Any]) -> dict[str, int]:
             _alarm(opened, "the trail waits for a transaction", f"{what}\n\nEnd it. What to do: {link}\n")
             raise Told(what)
     return done.counts()
+
+
+def age_trail(context: Mapping[str, Any]) -> dict[str, int]:
+    """Drops the bodies that are past their term. Raises where some may not go."""
+    from callkeeper.jobs import ageing
+
+    with step() as opened:
+        with opened.connect() as conn:
+            who = actor(opened, conn, context)
+        with opened.connect("ageing") as conn:
+            return ageing.report(ageing.age(conn, who))
 
 
 def _alarm(opened: wiring.App, subject: str, text: str) -> None:

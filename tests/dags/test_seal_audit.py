@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from callkeeper.errors import StoreUnavailable
 from callkeeper.trail.append import append
-from callkeeper.trail.events import DayClosed
+from callkeeper.trail.events import Actor, DayClosed, TaskStarted
 from installation import ACTOR, Installation
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -99,6 +99,9 @@ def sealing(sealed_office: Installation, monkeypatch: pytest.MonkeyPatch) -> Any
         return sealed_office.app
 
     monkeypatch.setattr(connections, "app", app)
+    with sealed_office.connect() as conn:  # as Airflow's listener does it
+        append(conn, Actor(dag="seal_audit", run="r1", task="seal", attempt=1), [TaskStarted(code="0")])
+        conn.commit()
     return SimpleNamespace(
         office=sealed_office,
         mails=mails,
@@ -122,10 +125,24 @@ def test_an_hour_writes_its_heartbeat_and_seals_it(sealing):
     assert sealing.mails == []
 
 
+def test_an_hour_tells_what_airflows_listener_missed_and_seals_that_too(sealing, caplog):
+    folder = sealing.office.settings.witness_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "1764300000000000000-1-1").touch()
+
+    sealing.hour()
+
+    (told,) = sealing.office.events("witness.missed")
+    assert told["count"] == 1
+    assert "listener missed 1 starts and ends" in caplog.text
+    assert list(folder.iterdir()) == []
+    assert sealing.office.value("select count(*) from event where id not in (select event_id from leaf)") == 0
+
+
 def test_the_end_of_a_run_has_its_events_under_a_checkpoint(sealing):
     write(sealing.office)
 
-    assert sealing.run() == {"sealed": 2, "covered": 1}
+    assert sealing.run() == {"sealed": 3, "covered": 1}
     assert sealing.run() == {"sealed": 0, "covered": 1}
 
 

@@ -137,6 +137,7 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
     connections: dict[str, dict[str, object]] = {
         "callkeeper_db": catalogue("app", settings.db_app_password),
         "callkeeper_db_sealer": catalogue("sealer", settings.db_sealer_password),
+        "callkeeper_db_ageing": catalogue("ageing", settings.db_ageing_password),
         "callkeeper_anchor": store(settings.anchor_access_key, settings.anchor_secret_key),
         "callkeeper_store": store(settings.store_access_key, settings.store_secret_key),
         "callkeeper_store_destroyer": store(settings.store_destroyer_access_key, settings.store_destroyer_secret_key),
