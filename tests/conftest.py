@@ -152,6 +152,7 @@ def fresh_office(office: Installation, seaweed: SeaweedFS) -> Installation:
 @pytest.fixture
 def sealed_office(fresh_office: Installation, seaweed: SeaweedFS) -> Installation:
     """A fresh one with keys that sign, an empty anchor of its own, and nothing sealed yet."""
+    # Nobody can empty one, which is what it is for.
     bucket = f"callkeeper-anchor-{random.token_hex(6)}"
     seaweed.make_bucket(bucket)
     access_key, secret_key = seaweed.credentials("admin")

@@ -15,6 +15,7 @@ import callkeeper
 from callkeeper import crashpoints, wiring
 from callkeeper.jobs import deleting
 from callkeeper.settings import Settings
+from callkeeper.trail import seal
 from installation import Installation
 
 ROOT = Path(callkeeper.__file__).parent
@@ -68,5 +69,6 @@ def _stop_at(step: str, settings: Settings, job: Callable[..., Any], arguments: 
             left.remove(name)
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    deleting.reach = reach
+    for module in (deleting, seal):
+        module.reach = reach
     job(wiring.build(settings), *arguments)

@@ -9,48 +9,18 @@ from dataclasses import replace
 import pytest
 
 from callkeeper.errors import TrailBroken
-from callkeeper.jobs import sealing
-from callkeeper.trail import notes, tree
+from callkeeper.trail import tree
 from callkeeper.trail.append import append
-from callkeeper.trail.events import DayClosed
 from installation import ACTOR, Installation
-
-EVENT = DayClosed(vendor="linna", day="2026-11-24", state="complete")
-RULES = sealing.Rules()
+from trail import EVENT, RULES, last_note, root, seal, write
 
 
-def write(office: Installation, n: int = 1) -> None:
-    """``n`` events, in a transaction."""
-    with office.connect() as conn:
-        append(conn, ACTOR, [EVENT] * n)
-        conn.commit()
-
-
-def seal(office: Installation, rules: sealing.Rules = RULES, **more: object) -> sealing.Sealed:
-    with office.app.connect("sealer") as conn:
-        return sealing.run(conn, office.app.seal_keys, office.app.anchor, rules, ACTOR, **more)
-
-
-def root_of(office: Installation, epoch: int = 1) -> bytes:
-    """The root over what the events say themselves, made without the sealer's code."""
+def root_of(office: Installation) -> bytes:
+    """The root over what the events say themselves."""
     rows = office.rows(
-        "select l.seq, e.id, e.xid::text as xid, e.class as of, e.body from leaf l join event e on e.id = l.event_id "
-        "where l.epoch = %s order by l.seq", epoch,
-    )  # fmt: skip
-    assert [r.seq for r in rows] == list(range(len(rows)))
-
-    def mth(leaves: list[bytes]) -> bytes:
-        if len(leaves) == 1:
-            return leaves[0]
-        k = 1 << (len(leaves) - 1).bit_length() - 1
-        return hashlib.sha256(b"\x01" + mth(leaves[:k]) + mth(leaves[k:])).digest()
-
-    return mth([hashlib.sha256(b"\x00" + f"{r.id} {r.xid} {r.of} ".encode() + bytes(r.body)).digest() for r in rows])
-
-
-def last_note(office: Installation) -> notes.Checkpoint:
-    note = office.value("select note from checkpoint order by epoch desc, size desc limit 1")
-    return notes.read(note, office.app.seal_keys.known)
+        "select e.id, e.xid::text as xid, e.class as of, e.body from leaf l join event e on e.id = l.event_id order by l.seq"
+    )
+    return root([hashlib.sha256(b"\x00" + f"{r.id} {r.xid} {r.of} ".encode() + bytes(r.body)).digest() for r in rows])
 
 
 def test_the_first_run_opens_an_epoch_and_seals_everything(sealed_office):

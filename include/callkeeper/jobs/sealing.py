@@ -113,19 +113,17 @@ def _run(
     conn.commit()
     standing = seal.look(conn, keys, count=True)
     conn.commit()
-    anchored = seal.anchor_pending(conn, anchor, keys)
-    seal.compare(conn, anchor, standing)
-    conn.commit()
+    anchored = seal.put_outside(conn, anchor, keys)
     if standing is None:
         seal.open_epoch(conn, keys, anchor, "first", actor)
-        anchored += seal.anchor_pending(conn, anchor, keys)
+        anchored += seal.put_outside(conn, anchor, keys)
     events = checkpoints = 0
     while until is None or time.monotonic() < until:
         done = seal.seal_batch(conn, keys, rows=rules.chunk_rows, actor=actor)
         if not done:
             break
         events, checkpoints = events + done, checkpoints + 1
-        anchored += seal.anchor_pending(conn, anchor, keys)
+        anchored += seal.put_outside(conn, anchor, keys)
     last, moment = q.sealing_last(conn), q.sealing_moment(conn)
     waiting = q.sealing_waiting(conn, horizon=moment.horizon)
     blockers = tuple(Blocker(**row._asdict()) for row in q.sealing_blockers(conn, horizon=moment.horizon))
@@ -192,7 +190,7 @@ def new_epoch(conn: db.Connection, keys: SealKeys, anchor: Anchor, reason: Reaso
         db.queries().ensure_trail_partitions(conn)
         conn.commit()
         opened = seal.open_epoch(conn, keys, anchor, reason, actor)
-        seal.anchor_pending(conn, anchor, keys)
+        seal.put_outside(conn, anchor, keys)
     return opened
 
 

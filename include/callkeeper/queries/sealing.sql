@@ -1,8 +1,8 @@
--- name: sealing_wait
+-- name: sealing_wait$
 -- The sealers' lock, until the session ends or lets go of it.
 select pg_advisory_lock(:lock::bigint);
 
--- name: sealing_release
+-- name: sealing_release$
 -- Lets go of the sealers' lock.
 select pg_advisory_unlock(:lock::bigint);
 
@@ -111,6 +111,10 @@ left join lateral (
     select p.size, p.frontier from checkpoint p where p.epoch = c.epoch and p.size < c.size order by p.size desc limit 1) b on true
 where c.epoch = (select max(epoch) from epoch) and not exists (select from anchored a where a.number = c.number)
 order by c.size;
+
+-- name: sealing_note$
+-- The signed note of an epoch at a size.
+select note from checkpoint where epoch = :epoch and size = :size;
 
 -- name: sealing_put_anchored!
 -- A checkpoint stands outside.

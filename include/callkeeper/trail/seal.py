@@ -149,34 +149,33 @@ def origin(keys: SealKeys, epoch: int) -> str:
     return f"{keys.name}/{epoch}"
 
 
-def compare(conn: db.Connection, anchor: Anchor, standing: Standing | None) -> None:
-    """Is the anchor's newest checkpoint the database's? For after the pending ones were put there. Raises TrailBroken."""
-    if standing is None:
+def put_outside(conn: db.Connection, anchor: Anchor, keys: SealKeys) -> int:
+    """Is the anchor's newest checkpoint the database's? What does not stand there yet is put there, the oldest first.
+
+    Commits each; returns how many. Raises TrailBroken, before anything is put, where the anchor holds anything that this database
+    did not put there or is about to; and rather than put leaves that do not come to their root.
+    """
+    q = db.queries()
+    last, pending = q.sealing_last(conn), list(q.sealing_unanchored(conn))
+    conn.commit()  # the store may take its time
+    if last is None:
         if anchor.standing().notes:
             raise TrailBroken("The anchor holds checkpoints, and the database has never been sealed.", mend=_RESTORED)
-        return
-    outside = anchor.standing(standing.epoch, standing.size)
-    here = standing.epoch, standing.size
-    if here not in outside.notes:
+        return 0
+    base = last.epoch, pending[0].start if pending else last.size
+    outside = anchor.standing(*base)
+    expected = {(row.epoch, row.size) for row in pending} | ({base} if base[1] else set())
+    if base[1] and base not in outside.notes:
         raise TrailBroken("The last checkpoint is missing in the anchor, where it was put.", mend=_RESTORED)
-    note = db.queries().sealing_last(conn).note
-    if anchor.read(outside.notes[here]) != note.encode():
+    if base[1] and anchor.read(outside.notes[base]) != q.sealing_note(conn, epoch=base[0], size=base[1]).encode():
         raise TrailBroken("The anchor's checkpoint is another one than the database's.", mend=_RESTORED)
-    if outside.newest != here or any((epoch, start) >= here for epoch, start, _ in outside.leaves):
+    if outside.notes.keys() - expected or outside.leaves.keys() - {(row.epoch, row.start, row.size) for row in pending}:
         raise TrailBroken(
             "The anchor knows of more than the database does: it was sealed further once.", mend=_RESTORED
         )
-
-
-def anchor_pending(conn: db.Connection, anchor: Anchor, keys: SealKeys) -> int:
-    """Puts what does not stand outside yet there, the oldest first; returns how many checkpoints. Commits each.
-
-    Raises TrailBroken rather than put leaves that do not come to their root.
-    """
-    q, n = db.queries(), 0
-    for row in list(q.sealing_unanchored(conn)):
+    for row in pending:
         hashes = q.sealing_hashes(conn, epoch=row.epoch, start=row.start, end=row.size) or b""
-        conn.commit()  # the store may take its time
+        conn.commit()
         frontier, size = tree.extend(row.frontier, row.start, tree.split(hashes))
         said = notes.read(row.note, keys.known)
         if (size, tree.root(frontier)) != (row.size, row.root) or (said.size, said.root) != (row.size, row.root):
@@ -188,9 +187,8 @@ def anchor_pending(conn: db.Connection, anchor: Anchor, keys: SealKeys) -> int:
         q.sealing_put_anchored(conn, number=row.number)
         conn.commit()
         reach("seal.anchored")
-        n += 1
     conn.commit()
-    return n
+    return len(pending)
 
 
 def seal_batch(conn: db.Connection, keys: SealKeys, *, rows: int, actor: Actor) -> int:
@@ -287,7 +285,6 @@ def open_epoch(conn: db.Connection, keys: SealKeys, anchor: Anchor, reason: Reas
     adopted = 0
     if reason != "first":
         try:
-            anchor_pending(conn, anchor, keys)
             adopted = adopt(conn, keys, anchor)
         except TrailBroken:
             conn.rollback()
@@ -299,8 +296,8 @@ def open_epoch(conn: db.Connection, keys: SealKeys, anchor: Anchor, reason: Reas
     last, open_now, moment = q.sealing_last(conn), q.sealing_epoch(conn), q.sealing_moment(conn)
     epoch = 1 + max(open_now.epoch if open_now else 0, newest[0] if newest else 0)
     # After the moment: whose events are not seen now has an id that the next batches begin before.
-    q.make_unsealed(conn)
-    carry = reason != "first" or bool(q.sealing_foreign(conn))
+    if carry := reason != "first" or bool(q.sealing_foreign(conn)):
+        q.make_unsealed(conn)
     lost = q.sealing_lost(conn)
     opened = EpochOpened(
         epoch=epoch,
@@ -347,6 +344,13 @@ def _b64(root: bytes) -> str:
     return base64.b64encode(root).decode()
 
 
+def _two_histories() -> TrailBroken:
+    return TrailBroken(
+        "The anchor's checkpoints and the database's are two histories.",
+        mend="Find out which of them is true. Then: callkeeper seal new-epoch --reason other, which tells of both.",
+    )
+
+
 def adopt(conn: db.Connection, keys: SealKeys, anchor: Anchor) -> int:
     """Takes from the anchor the leaves and checkpoints that the database lost; returns how many leaves. Commits each checkpoint.
 
@@ -354,19 +358,26 @@ def adopt(conn: db.Connection, keys: SealKeys, anchor: Anchor) -> int:
     where the two are no longer one history.
     """
     q, n = db.queries(), 0
-    last = q.sealing_last(conn)
+    last, pending = q.sealing_last(conn), list(q.sealing_unanchored(conn))
     conn.commit()
+    if last:
+        notes.read(last.note, keys.known)
     here = (last.epoch, last.size) if last else (0, 0)
-    outside = anchor.standing(*here)
-    if last and here in outside.notes and anchor.read(outside.notes[here]) != last.note.encode():
-        raise TrailBroken(
-            "The anchor's checkpoint of the database's last size is another one: two histories.",
-            mend="Find out which of them is true before anything is sealed again.",
-        )
+    outside = anchor.standing(here[0], pending[0].start if pending else here[1])
+    beyond = sorted(key for key in outside.notes if key > here)
+    for epoch, size in outside.notes.keys() - set(beyond):
+        if (q.sealing_note(conn, epoch=epoch, size=size) or "").encode() != anchor.read(outside.notes[epoch, size]):
+            raise _two_histories()
+    if last and not beyond:
+        put_outside(conn, anchor, keys)
+        return 0
+    if last and here not in outside.notes:
+        raise _two_histories()
+    for row in pending:
+        q.sealing_put_anchored(conn, number=row.number)
+    conn.commit()
     epoch, size, frontier = (last.epoch, last.size, list(last.frontier)) if last else (0, 0, [])
-    for at_epoch, at_size in sorted(outside.notes):
-        if (at_epoch, at_size) <= here:
-            continue
+    for at_epoch, at_size in beyond:
         if at_epoch != epoch:
             epoch, size, frontier = at_epoch, 0, []
         note = anchor.read(outside.notes[at_epoch, at_size]).decode()
