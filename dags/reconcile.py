@@ -1,8 +1,8 @@
 """# reconcile: catalogue, store and vendors side by side
 
 **What it does.** Each morning at 05:00 (Helsinki) it compares every object in the store with the catalogue's rows, reads and
-hashes the audio of some recordings again (others each day), compares what the vendors list for the latest days with what is
-here, and looks for what has come back though it was deleted. It ends in a balance sheet of all that was ever imported,
+hashes the audio of some recordings again (others each day), asks the store of some whether their legal holds still stand,
+compares what the vendors list for the latest days with what is here, and looks for what has come back though it was deleted. It ends in a balance sheet of all that was ever imported,
 `imported = live + quarantined + gone`, by three counts that know nothing of each other: what the runs counted, what the trail
 was told, what is there. Nothing is deleted here.
 
@@ -14,7 +14,7 @@ the log of the task that found it, by their UUIDs.
 
 | red task | what it means | what to do |
 |---|---|---|
-| `compare_store`, `read_sample` | the store or the database failed in the middle | `callkeeper doctor`; clear the task, then `balance` |
+| `compare_store`, `read_sample`, `check_keeping` | the store or the database failed in the middle | `callkeeper doctor`; clear the task, then `balance` |
 | `compare_vendors` | the configuration is wrong, or the database failed; an unanswering vendor is a line in the mail | mend it; clear the task, then `balance` |
 | `balance` | one of the above, or something was lost, changed, or has come back: see below | the mail names it |
 
@@ -22,6 +22,7 @@ the log of the task that found it, by their UUIDs.
 |---|---|
 | recordings of which the store has no audio | was an older database restored? `callkeeper restore-check`. Else the audio is lost: tell the privacy officer |
 | audio that is not what was imported; delete markers; versions beside a recording's own | somebody works past callkeeper, or the store fails: look at it, tell the privacy officer |
+| recordings under a hold that the store does not keep any more; uploads left unfinished | somebody works past callkeeper: find out who may lift legal holds, or write. The next settling places the legal holds again |
 | objects of recordings that were proven gone | was the store restored? Seen again, they are planned to go |
 | calls that are in the database again after their deletion | `callkeeper restore-check --apply` |
 | recordings that were deleted here, and the vendor has them (again) | the next import of that day plans them again; if it lasts, talk to the vendor |
@@ -83,6 +84,17 @@ def read_sample(number: int) -> dict[str, int]:
 
 
 @task(execution_timeout=timedelta(hours=2))
+def check_keeping(number: int) -> dict[str, int]:
+    """Asks the store whether legal holds still stand, and for uploads that nobody finished."""
+    from callkeeper import connections
+    from callkeeper.jobs import reconciling
+
+    with connections.step() as app, app.connect() as conn:
+        sample = app.settings.reconcile_sample
+        return dict(reconciling.check_keeping(conn, number, app.holder, app.destroyer, sample=sample))
+
+
+@task(execution_timeout=timedelta(hours=2))
 def compare_vendors(number: int) -> dict[str, int]:
     """Compares what the vendors list for the latest days with what is here."""
     from callkeeper import connections
@@ -139,7 +151,8 @@ def seal() -> dict[str, int]:
 def reconcile() -> None:
     number = begin()
     # A part that failed keeps no other from being compared.
-    [compare_store(number), read_sample(number), compare_vendors(number)] >> balance() >> seal().as_teardown()
+    parts = [compare_store(number), read_sample(number), check_keeping(number), compare_vendors(number)]
+    parts >> balance() >> seal().as_teardown()
 
 
 reconcile()

@@ -33,6 +33,7 @@ def end(fresh_office, monkeypatch):
                 number = reconciling.begin(conn, run)
                 reconciling.compare_store(conn, number, app.store, ACTOR)
                 reconciling.read_sample(conn, number, app.store, sample=10)
+                reconciling.check_keeping(conn, number, app.holder, app.destroyer, sample=10)
                 reconciling.compare_vendors(conn, number, [app.vendor("linna")], app.keyring, relook_days=7)
                 return connections.end_reconciliation(app, conn, {"ti": ti, "run_id": run})
 

@@ -8,6 +8,7 @@ import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import BinaryIO
 from uuid import uuid4
 
@@ -189,7 +190,7 @@ class FakeStore:
             raise StoreUnavailable("The store broke off its listing.", mend="Try again.")
         yield from found
 
-    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
+    def uploads(self, prefix: str, *, begun_before: datetime | None = None) -> Iterator[tuple[str, str]]:
         yield from self._faults.through(
             "uploads", lambda: [which for which in list(self._bucket.uploads) if which[0].startswith(prefix)]
         )

@@ -12,7 +12,7 @@ import pytest
 from callkeeper import db
 from callkeeper.embedded.store import RECORDINGS
 from callkeeper.errors import VendorUnavailable
-from callkeeper.jobs import approving, fetching, importing, reconciling
+from callkeeper.jobs import approving, fetching, holding, importing, reconciling
 from callkeeper.jobs.preflight import preflight
 from callkeeper.jobs.reconciling import FINDINGS
 from callkeeper.media.probe import probe
@@ -51,6 +51,7 @@ def reconcile(office, key="morning", **instead):
         number = reconciling.begin(conn, key)
         reconciling.compare_store(conn, number, instead.get("listing", app.store), ACTOR)
         reconciling.read_sample(conn, number, instead.get("store", app.store), sample=app.settings.reconcile_sample)
+        reconciling.check_keeping(conn, number, app.holder, app.destroyer, sample=app.settings.reconcile_sample)
         reconciling.compare_vendors(
             conn, number, instead.get("vendors", vendors), app.keyring, relook_days=app.settings.import_relook_days
         )
@@ -538,6 +539,33 @@ def test_recordings_of_a_line_that_is_not_designated_are_counted(office):
 
     assert found(result) == {"unlawful": 1}
     assert result.balanced
+
+
+def test_a_legal_hold_that_was_lifted_in_the_store_is_told_and_placed_again_by_the_next_settling(office):
+    office.block(controller="phm", from_at=at(0))
+    row = office.row("select recording, object_key, version_id from recording where controller = 'phm'")
+    with office.connect() as conn:
+        holding.settle(conn, office.app.holder, ACTOR)
+    assert found(reconcile(office)) == {}
+    office.app.holder.release(row.object_key, row.version_id)
+
+    result = reconcile(office, "next")
+
+    assert (found(result), result.balanced) == ({"unheld": 1}, False)
+    with office.connect() as conn:
+        holding.settle(conn, office.app.holder, ACTOR)
+    assert office.app.holder.is_held(row.object_key, row.version_id) is True
+    assert found(reconcile(office, "last")) == {}
+
+
+def test_an_upload_that_nobody_finishes_is_told_once_it_is_old(office, s3, monkeypatch):
+    upload = s3.create_multipart_upload(Bucket=RECORDINGS, Key="rec/2026-11-24/half")["UploadId"]
+    try:
+        assert "uploads_left" not in found(reconcile(office))
+        monkeypatch.setattr(reconciling, "UPLOAD_AGE", timedelta(minutes=-5))
+        assert found(reconcile(office, "next"))["uploads_left"] == 1
+    finally:
+        s3.abort_multipart_upload(Bucket=RECORDINGS, Key="rec/2026-11-24/half", UploadId=upload)
 
 
 # --- the balance ------------------------------------------------------------------------------------------------------

@@ -113,6 +113,7 @@ def reconcile(office, key):
         number = reconciling.begin(conn, key)
         reconciling.compare_store(conn, number, app.store, ACTOR)
         reconciling.read_sample(conn, number, app.store, sample=10)
+        reconciling.check_keeping(conn, number, app.holder, app.destroyer, sample=10)
         reconciling.compare_vendors(conn, number, [app.vendor("linna")], app.keyring, relook_days=7)
         return reconciling.balance(conn, key, ACTOR)
 

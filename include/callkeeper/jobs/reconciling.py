@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from uuid import UUID
 from callkeeper import db
 from callkeeper.clock import HELSINKI, helsinki_day
 from callkeeper.errors import ConfigurationError, DeliveryUnreadable, NotFound, VendorUnavailable, WrongCredentials
-from callkeeper.media import Store
+from callkeeper.media import Destroyer, Holder, Store
 from callkeeper.notify import Message
 from callkeeper.pseudonyms import Keyring
 from callkeeper.trail.append import ANY, append
@@ -37,7 +37,9 @@ COPY_ROWS = 10_000
 """Listed rows a transaction: one that lasts as long as the listing would hold back the trail's sealer."""
 SECOND_SIGHT = timedelta(hours=12)
 """A stray that was seen so long ago, by an earlier run then, goes into the journal."""
-PARTS = ("store", "sample", "vendors", "database")
+UPLOAD_AGE = timedelta(days=1)
+"""An upload that is unfinished for so long is nobody's: callkeeper makes none (docs/adr/0131)."""
+PARTS = ("store", "sample", "keeping", "vendors", "database")
 _KEY = re.compile(r"rec/\d{4}-\d{2}-\d{2}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
@@ -64,6 +66,14 @@ FINDINGS: Mapping[str, Finding] = {
     ),
     "extra": Finding(
         means="versions beside a living recording's own", mend="Somebody writes past callkeeper: find out who may."
+    ),
+    "unheld": Finding(
+        means="recordings under a hold that the store does not keep from being deleted any more",
+        mend="Somebody lifts legal holds past callkeeper: find out who may. The next night, import or `legal_hold` places them again.",
+    ),
+    "uploads_left": Finding(
+        means="uploads unfinished for more than a day, whose parts may be audio",
+        mend="Somebody writes past callkeeper: find out who may. The store's admin ends them.",
     ),
     "stray": Finding(
         means="objects that no row explains, seen for the first time",
@@ -289,6 +299,23 @@ def _digest(store: Store, row: db.Row) -> tuple[bytes, int]:
             digest.update(chunk)
             size += len(chunk)
     return digest.digest(), size
+
+
+def check_keeping(
+    conn: db.Connection, number: int, holder: Holder, destroyer: Destroyer, *, sample: int
+) -> Counter[str]:
+    """Whether legal holds still stand in the store on some of what is held, and whether it has unfinished uploads; commits.
+
+    Those that do not stand are flagged as unknown, so that the next settling places them again. Not found: the listing says so.
+    """
+    q = db.queries()
+    rows = list(q.held_to_ask(conn, reconciliation=number, limit=sample))
+    conn.rollback()
+    lifted = [row.recording for row in rows if holder.is_held(row.object_key, row.version_id) is False]
+    left = sum(1 for _ in destroyer.uploads("", begun_before=datetime.now(UTC) - UPLOAD_AGE))
+    q.flag_audio(conn, recordings=lifted, legal_hold=None)
+    _name("unheld", lifted)
+    return _note(conn, number, "keeping", {"holds_asked": len(rows), "unheld": len(lifted), "uploads_left": left})
 
 
 # --- the vendors ------------------------------------------------------------------------------------------------------

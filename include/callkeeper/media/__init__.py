@@ -86,8 +86,8 @@ class Destroyer(Protocol):
         """
         ...
 
-    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """(key, upload id) of every unfinished multipart upload under the prefix, complete."""
+    def uploads(self, prefix: str, *, begun_before: datetime | None = None) -> Iterator[tuple[str, str]]:
+        """(key, upload id) of every unfinished multipart upload under the prefix, complete; by the store's clock, if told."""
         ...
 
     def abort_upload(self, key: str, upload_id: str) -> None:

@@ -218,11 +218,15 @@ class S3Store:
                     failed[which] = "denied" if code in _DENIED else "unavailable" if code in _PASSING else "unknown"
         return failed
 
-    def uploads(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """(key, upload id) of every unfinished upload under the prefix; raises StoreUnavailable rather than end early."""
+    def uploads(self, prefix: str, *, begun_before: datetime | None = None) -> Iterator[tuple[str, str]]:
+        """(key, upload id) of every unfinished upload under the prefix; raises StoreUnavailable rather than end early.
+
+        Only those begun before that moment, if one is given; one of which the store does not say when, too.
+        """
         for page in self._pages(self._s3.list_multipart_uploads, "UploadIdMarker", "KeyMarker", Prefix=prefix):
             for entry in page.get("Uploads", ()):
-                yield entry["Key"], entry["UploadId"]
+                if begun_before is None or "Initiated" not in entry or entry["Initiated"] < begun_before:
+                    yield entry["Key"], entry["UploadId"]
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Ends an upload and removes its parts; one that is not there is no error."""

@@ -120,6 +120,19 @@ order by recording limit :limit;
 -- Where the reading ended.
 update reconciliation set read_to = :read_to where reconciliation = :reconciliation;
 
+-- name: held_to_ask
+-- Of what stands under a legal hold by its flag, some, other ones each run.
+select recording, object_key, version_id from (
+    select recording, object_key, version_id from recording where legal_hold
+    union all
+    select recording, object_key, version_id from quarantine where legal_hold and version_id is not null
+    union all
+    select recording, object_key, version_id from deletion d
+    where legal_hold and version_id is not null and state not in ('sending', 'store_gone', 'done', 'withdrawn')
+      and not exists (select from recording r where r.recording = d.recording)
+) held
+order by md5(recording::text || :reconciliation::bigint) limit :limit;
+
 -- name: days_at_vendor
 -- The vendor's latest days that import has asked for.
 select day from delivery_day where vendor = :vendor and day > :last::date - :relook::integer and day <= :last order by day;
