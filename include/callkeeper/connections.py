@@ -261,7 +261,15 @@ def legal_hold(opened: wiring.App, conn: db.Connection, context: Mapping[str, An
     )
     log.info("%s", done.text)
     note_run(opened, context["ti"].dag_id, context["run_id"], done.text)
+    _tell_placed(opened, conn)
     return done.counts()
+
+
+def _tell_placed(opened: wiring.App, conn: db.Connection) -> None:
+    from callkeeper.jobs import holding
+
+    if opened.settings.smtp_host:
+        holding.tell_placed(conn, opened.notifier, to=opened.settings.mail_privacy)
 
 
 def _day(text: str | None) -> date | None:
@@ -321,6 +329,7 @@ def settle_holds(opened: wiring.App, conn: db.Connection, who: Actor) -> dict[st
     """The store's legal holds in line with the register. Raises StoreUnavailable where the store leaves some undone."""
     from callkeeper.jobs import holding
 
+    _tell_placed(opened, conn)
     done = holding.settle(conn, opened.holder, who)
     if done["unreachable"]:
         raise StoreUnavailable(

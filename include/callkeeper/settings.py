@@ -127,7 +127,8 @@ class Settings(BaseSettings):
     )
 
     mail_privacy: str = Field(
-        "privacy@localhost", description="The privacy officer's and her deputies' address; several with commas."
+        "privacy@localhost",
+        description="The privacy officer's and her deputies' address; several with commas; empty: the data team, and doctor says so.",
     )
     mail_escalation: str = Field(
         "", description="Who is told when the officer and her deputies do not answer; empty: the data team."

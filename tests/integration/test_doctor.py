@@ -347,6 +347,11 @@ def test_no_mail_relay_is_a_warning_a_silent_one_a_failure(app, relay):
     assert "does not answer" in only_failure(having(app, smtp_host="127.0.0.1", smtp_port=1), "mail").what
 
 
+def test_no_address_of_the_officers_is_a_failure(app, relay):
+    nobody = having(app, smtp_host="127.0.0.1", smtp_port=relay, mail_privacy=" ")
+    assert only_failure(nobody, "mail").what.startswith("No address of the privacy officer's is set")
+
+
 def test_airflow_that_is_well_is_ok_ill_or_away_a_failure(app, airflow):
     there = having(app, airflow_url=f"http://127.0.0.1:{airflow.server_port}/")
 

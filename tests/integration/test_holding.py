@@ -17,7 +17,7 @@ from callkeeper import blockers, controllers, db
 from callkeeper.blockers import Predicate
 from callkeeper.commands import hold as command
 from callkeeper.commands import keys as keys_command
-from callkeeper.errors import NotAllowed, NotFound, StoreUnavailable
+from callkeeper.errors import MailUnavailable, NotAllowed, NotFound, StoreUnavailable
 from callkeeper.jobs import deleting, holding, quarantining
 from callkeeper.jobs.holding import ACTIONS, KINDS, DatesDoNotFit, Facts
 from deliver import PHM, Call, deliver
@@ -1208,11 +1208,86 @@ def say(kept, monkeypatch):
     return run
 
 
-WHY = ("--kind", "investigation", "--authority", "Helsingin poliisilaitos", "--reference", "5530/R/1/26")
+@pytest.fixture
+def why(tmp_path):
+    """Why a case holds, from a file."""
+    (tmp_path / "why").write_text("authority: Helsingin poliisilaitos\nreference: 5530/R/1/26\n")
+    return "--kind", "investigation", "--facts", tmp_path / "why"
 
 
-def test_a_case_is_drafted_with_an_unseen_number_placed_and_shown(kept, say):
-    drafted = say("draft", *WHY, "--number", "--wide", "--as", "officer", typed="040 123 4501\n")
+@pytest.mark.parametrize("how", ["asked", "file", "standard input"])
+def test_why_a_case_holds_is_no_argument(kept, say, tmp_path, how):
+    facts = {"kind": "other", "authority": "Helsingin poliisilaitos", "reference": "5530/R/1/26", "ground": "a threat"}
+    lines = "".join(f"{name}: {value}\n" for name, value in facts.items())
+    (tmp_path / "facts").write_text(lines)
+    words, typed = {
+        "asked": ((), "".join(f"{value}\n" for value in facts.values())),
+        "file": (("--facts", tmp_path / "facts"), None),
+        "standard input": (("--facts", "-"), lines),
+    }[how]
+
+    said = say("draft", *words, "--recording", recording(kept), "--wide", "--as", "officer", typed=typed)
+
+    assert "H-2026-0001" in said
+    with kept.connect() as conn:
+        case, sealed, _, _ = holding.show(conn, "H-2026-0001", kept.app.keyring)
+    assert (case.ground, sealed) == (
+        "other", Facts(authority=facts["authority"], reference=facts["reference"], ground=facts["ground"]),
+    )  # fmt: skip
+
+
+def test_a_fact_that_is_none_is_refused_and_not_repeated(kept, say, tmp_path):
+    (tmp_path / "facts").write_text("kind: investigation\nMatti Meikäläinen\n")
+    wrong = say("draft", "--facts", tmp_path / "facts", "--recording", recording(kept), "--as", "officer")
+    assert str(wrong).startswith("Line 2 of the facts is none that is known.")
+    assert "Matti" not in str(wrong)
+
+
+class Mailbox:
+    """A relay that takes mails, or is away."""
+
+    def __init__(self):
+        self.mails, self.away = [], False
+
+    def send(self, message, *, to=""):
+        if self.away:
+            raise MailUnavailable("It does not answer.")
+        self.mails.append((to, message.subject, message.text))
+
+
+@pytest.fixture
+def box(kept):
+    kept.change_settings(smtp_host="relay", mail_privacy="officer@x")
+    vars(kept.app)["notifier"] = box = Mailbox()
+    return box
+
+
+def test_the_officers_get_one_mail_of_a_hold_that_is_placed_in_the_same_words_for_every_kind(kept, box, say):
+    for kind in KINDS:
+        draft(kept, kind)
+    box.away = True
+    say("place", "H-2026-0001", "--as", "officer")
+    assert box.mails == []
+    box.away = False
+
+    for n in range(2, len(KINDS) + 1):
+        say("place", f"H-2026-000{n}", "--as", "officer")
+        say("place", f"H-2026-000{n}", "--as", "officer")
+
+    assert [to for to, *_ in box.mails] == ["officer@x"] * len(KINDS)
+    words = {
+        re.sub(r"at 02:1\d", "at 02:15", re.sub(r"H-2026-000\d", "CASE", f"{subject}\n{text}"))
+        for _, subject, text in box.mails
+    }
+    assert words == {
+        "callkeeper: CASE was placed\nCASE was placed on 25.11.2026 at 02:15, and is in force.\n\n"
+        "A second person ratifies it by 28.11.2026: `callkeeper hold ratify CASE`, or the DAG legal_hold.\n"
+        "Its first review is on 25.12.2026. What it is about: `callkeeper hold show CASE --as` you.\n"
+    }
+
+
+def test_a_case_is_drafted_with_an_unseen_number_placed_and_shown(kept, say, why):
+    drafted = say("draft", *why, "--number", "--wide", "--as", "officer", typed="040 123 4501\n")
 
     assert "H-2026-0001" in drafted
     assert re.search(r"punavaara +1 of 2 \(50\.0 %\)", drafted)
@@ -1224,34 +1299,34 @@ def test_a_case_is_drafted_with_an_unseen_number_placed_and_shown(kept, say):
     assert not re.search("5530|poliisi|investigation", to_others)
 
 
-def test_numbers_come_from_a_file_too_and_one_that_is_none_is_not_repeated(kept, say, tmp_path):
+def test_numbers_come_from_a_file_too_and_one_that_is_none_is_not_repeated(kept, say, why, tmp_path):
     (tmp_path / "numbers").write_text("040 123 4501\n\n+358 40 123 4502\n")
     (tmp_path / "faulty").write_text("040 123 4501\nMatti 7\n")
 
     assert re.search(
-        "punavaara +2 of 2", say("draft", *WHY, "--numbers", tmp_path / "numbers", "--wide", "--as", "officer")
+        "punavaara +2 of 2", say("draft", *why, "--numbers", tmp_path / "numbers", "--wide", "--as", "officer")
     )
-    assert str(say("draft", *WHY, "--numbers", tmp_path / "faulty", "--as", "officer")).startswith(
+    assert str(say("draft", *why, "--numbers", tmp_path / "faulty", "--as", "officer")).startswith(
         "Number 2 of 2 is none"
     )
 
 
-def test_a_callers_number_is_no_line(kept, say):
-    wrong = say("draft", *WHY, "--line", CALLER, "--from", "2026-11-24", "--as", "officer")
+def test_a_callers_number_is_no_line(kept, say, why):
+    wrong = say("draft", *why, "--line", CALLER, "--from", "2026-11-24", "--as", "officer")
     assert isinstance(wrong, NotAllowed)
     assert "4501" not in str(wrong)
 
 
-def test_days_are_helsinkis_and_the_last_one_is_included(kept, say):
+def test_days_are_helsinkis_and_the_last_one_is_included(kept, say, why):
     said = say(
-        "draft", *WHY, "--line", "020 700 1234", "--from", "2026-11-24", "--to", "2026-11-24", "--wide", "--as", "officer"
+        "draft", *why, "--line", "020 700 1234", "--from", "2026-11-24", "--to", "2026-11-24", "--wide", "--as", "officer"
     )  # fmt: skip
     assert re.search("punavaara +2 of 2", said)
     assert kept.row("select from_at, to_at from hold_predicate") == (at(0), at(0) + timedelta(days=1))
 
 
-def test_a_case_is_narrowed_and_released_on_the_command_line_by_two(kept, say):
-    say("draft", *WHY, "--number", "--wide", "--as", "officer", typed="0401234501\n")
+def test_a_case_is_narrowed_and_released_on_the_command_line_by_two(kept, say, why):
+    say("draft", *why, "--number", "--wide", "--as", "officer", typed="0401234501\n")
     say("place", "H-2026-0001", "--as", "officer")
 
     assert "covers 2 recordings now, and 1" in say(

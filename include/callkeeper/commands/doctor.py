@@ -399,6 +399,11 @@ def _mail(app: App) -> Iterator[Check]:
         yield _fail("mail", f"The mail relay {s.smtp_host}:{s.smtp_port} does not answer: alarms reach nobody.", mend)
     else:
         yield _ok("mail", f"The mail relay {s.smtp_host}:{s.smtp_port} answers.")
+    if not s.mail_privacy.strip(" ,"):
+        what = (
+            "No address of the privacy officer's is set: what she and her deputies must decide goes to the data team."
+        )
+        yield _fail("mail", what, "Set CALLKEEPER_MAIL_PRIVACY.")
 
 
 def _airflow(app: App) -> Iterator[Check]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
+from typing import TextIO
 from uuid import UUID
 
 import click
@@ -50,10 +51,14 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--kind", type=click.Choice(holding.KINDS), help="Why. Needed for a new case.")
-@click.option("--authority", default="", help="Who demands it. Kept sealed.")
-@click.option("--reference", default="", help="The authority's or the court's reference. Kept sealed.")
-@click.option("--ground", default="", help="The ground in words. Kept sealed.")
+@click.option(
+    "--kind", type=click.Choice(holding.KINDS), help="Why; if it is neither said nor in --facts, you are asked."
+)
+@click.option(
+    "--facts",
+    type=click.File(encoding="utf-8"),
+    help="A file (-: standard input) with lines `authority: …`, `reference: …`, `ground: …`; else you are asked. Kept sealed.",
+)
 @click.option("--case", "case_ref", help="A placed case that is to be narrowed to what is named here.")
 @click.option("--number", "ask_number", is_flag=True, help="Ask for a number, unseen.")
 @click.option(
@@ -70,9 +75,7 @@ def group() -> None:
 @AS
 def draft(
     kind: holding.Kind | None,
-    authority: str,
-    reference: str,
-    ground: str,
+    facts: TextIO | None,
     case_ref: str | None,
     ask_number: bool,
     numbers: Path | None,
@@ -87,8 +90,8 @@ def draft(
     """Writes a case down, says what it would hold, and prints its number. It holds nothing until it is placed."""
     from callkeeper.commands.signin import sign_in
 
-    if (kind is None) == (case_ref is None):
-        raise click.UsageError("Say --kind for a new case, or --case for one that is to be narrowed.")
+    if case_ref and (kind or facts):
+        raise click.UsageError("Why a placed case holds stays as it is: --case takes neither --kind nor --facts.")
     app = wiring.build(settings.load())
     who = sign_in(app, account, holding.PLACERS)
     with app.connect() as conn:
@@ -109,10 +112,17 @@ def draft(
             _tell(after)
             click.echo(f"To ask for it, and then to confirm it: callkeeper hold narrow {case_ref}")
             return
-        assert kind is not None
-        facts = holding.Facts(authority=authority, reference=reference, ground=ground)
+        conn.rollback()
+        kind, why = _facts(kind, facts)
         case_ref, found = holding.draft(
-            conn, app.keyring, kind=kind, facts=facts, predicate=predicate, account=who, actor=actor, wide=wide
+            conn,
+            app.keyring,
+            kind=kind,
+            facts=why,
+            predicate=predicate,
+            account=who,
+            actor=actor,
+            wide=wide,
         )
     click.secho(case_ref, bold=True)
     _tell(found)
@@ -125,6 +135,29 @@ def _tell(found: holding.Preview) -> None:
     for controller, (n, of) in found.counts.items():
         share = f" of {of} ({100 * n / of:.1f} %)" if of else ""
         click.echo(f"  {controller:24} {n}{share}")
+
+
+def _facts(kind: holding.Kind | None, file: TextIO | None) -> tuple[holding.Kind, holding.Facts]:
+    """Kind, authority, reference and ground: arguments would stand in the list of processes and in a shell's history."""
+    written: dict[str, str] = {"kind": kind} if kind else {}
+    names = ("kind", "authority", "reference", "ground")
+    for place, line in enumerate(file or (), start=1):
+        name, _, value = (part.strip() for part in line.partition(":"))
+        if not name:
+            continue
+        if name not in names or written.get(name, value) != value:
+            raise NotAllowed(
+                f"Line {place} of the facts is none that is known.",
+                mend=f"Each is one of {', '.join(names)}, a colon, its text.",
+            )
+        written[name] = value
+    said = written.pop("kind", None) or click.prompt("Kind", type=click.Choice(holding.KINDS))
+    found = next((known for known in holding.KINDS if known == said), None)
+    if found is None:
+        raise NotAllowed("The facts' kind is none that is known.", mend=f"Known: {', '.join(holding.KINDS)}.")
+    if file is None:
+        written = {name: click.prompt(name.capitalize(), default="", show_default=False) for name in names[1:]}
+    return found, holding.Facts(**written)
 
 
 def _numbers(ask: bool, file: Path | None) -> Iterator[E164]:
@@ -240,6 +273,8 @@ def _act(
             review_on=review_on.date() if review_on else None,
             ends_on=ends_on.date() if ends_on else None,
         )
+        if action == "place" and app.settings.smtp_host:
+            holding.tell_placed(conn, app.notifier, to=app.settings.mail_privacy)
     click.echo(done.text)
 
 

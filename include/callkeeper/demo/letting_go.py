@@ -20,6 +20,7 @@ from callkeeper.deletions import Night
 from callkeeper.demo.api import Airflow
 from callkeeper.demo.drop import HELD_CALLER, VENDOR, archive
 from callkeeper.demo.stage import PATIENCE_SECONDS, Stage, console
+from callkeeper.embedded.secrets import write_private
 from callkeeper.jobs import approving, explaining, holding, reporting
 from callkeeper.jobs.approving import Subject
 
@@ -123,10 +124,13 @@ def _hold(stage: Stage, at: datetime) -> None:
         if cases:
             case_ref = cases[-1].case_ref
         else:
+            facts = stage.home / "the-police-ask.txt"
+            write_private(facts, "authority: Helsingin poliisilaitos\nreference: 5500/R/1234/26\n")
             drafted = stage.callkeeper(
-                "hold", "draft", "--kind", "investigation", "--authority", "Helsingin poliisilaitos", "--reference",
-                "5500/R/1234/26", "--numbers", "/dev/stdin", account="officer", typed=HELD_CALLER,
+                "hold", "draft", "--kind", "investigation", "--facts", str(facts), "--numbers", "/dev/stdin",
+                account="officer", typed=HELD_CALLER,
             )  # fmt: skip
+            facts.unlink()
             case_ref = drafted.split()[0]
         with stage.airflow("officer") as officer:
             officer.unpause(HOLD)

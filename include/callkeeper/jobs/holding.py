@@ -22,10 +22,11 @@ from uuid import UUID, uuid4
 
 from callkeeper import blockers, db, decisions
 from callkeeper.blockers import Blocker, Predicate
-from callkeeper.clock import add_months, helsinki_day
+from callkeeper.clock import HELSINKI, add_months, helsinki_day
 from callkeeper.crashpoints import reach
-from callkeeper.errors import CallkeeperError, NotAllowed, NotFound
+from callkeeper.errors import CallkeeperError, MailUnavailable, NotAllowed, NotFound
 from callkeeper.media import Holder
+from callkeeper.notify import Message, Notifier
 from callkeeper.pseudonyms import Keyring
 from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import (
@@ -774,6 +775,32 @@ def show(
         facts = Facts(**json.loads(keyring.unseal("reference", row.sealed_facts, case_ref.encode())))
     late = [r.recording for r in q.too_late(conn, case_ref=case_ref)]
     return found[0], facts, _predicate(conn, named), late
+
+
+def tell_placed(conn: db.Connection, notifier: Notifier, *, to: str) -> int:
+    """Mails the officer and her deputies of each hold that was placed, once: a number and dates, the same words for every kind.
+
+    Commits each, and returns how many. A relay that does not take it is logged: whoever settles next tells.
+    """
+    q = db.queries()
+    untold = list(q.untold_holds(conn))
+    conn.rollback()
+    for told, hold in enumerate(untold):
+        by = helsinki_day(hold.placed_at + timedelta(days=RATIFY_DAYS))
+        placed_on = f"{hold.placed_at.astimezone(HELSINKI):%d.%m.%Y at %H:%M}"
+        text = (
+            f"{hold.case_ref} was placed on {placed_on}, and is in force.\n\n"
+            f"A second person ratifies it by {by:%d.%m.%Y}: `callkeeper hold ratify {hold.case_ref}`, or the DAG legal_hold.\n"
+            f"Its first review is on {hold.review_on:%d.%m.%Y}. What it is about: `callkeeper hold show {hold.case_ref} --as` you.\n"
+        )
+        try:
+            notifier.send(Message(subject=f"callkeeper: {hold.case_ref} was placed", text=text), to=to)
+        except MailUnavailable as wrong:
+            log.warning("%s: nobody could be told that it was placed. %s", hold.case_ref, wrong)
+            return told
+        q.hold_told(conn, case_ref=hold.case_ref)
+        conn.commit()
+    return len(untold)
 
 
 def alarms(conn: db.Connection) -> list[Alarm]:

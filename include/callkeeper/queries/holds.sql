@@ -229,6 +229,14 @@ group by v.vendor, v.retention_days order by v.vendor;
 select t.recording, t.noticed_at from hold_too_late t join blocker b on b.blocker = t.blocker
 where b.case_ref = :case_ref order by t.recording;
 
+-- name: untold_holds
+-- Placed, and nobody has been told.
+select case_ref, placed_at, review_on from hold where placed_at is not null and released_at is null and told_at is null order by case_ref;
+
+-- name: hold_told!
+-- The officer and her deputies have a mail of it.
+update hold set told_at = callkeeper_now() where case_ref = :case_ref;
+
 -- name: hold_dues
 -- What of the live holds somebody must be told of.
 select h.case_ref, h.blocker, helsinki_day(callkeeper_now()) as today, h.ratified_by is null as unratified, h.effective_at is null as not_effective,

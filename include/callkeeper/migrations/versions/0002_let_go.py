@@ -295,6 +295,7 @@ create table hold (
     ends_on date,
     blocker uuid references blocker,
     released_at timestamptz,
+    told_at timestamptz,
     check (kind <> 'authority_preservation' or placed_at is null or ends_on is not null)
 );
 comment on table hold is 'The register: one row a case. sealed_facts: authority, its reference, the ground.';
