@@ -12,6 +12,10 @@ from callkeeper.errors import CallkeeperError
 
 COMMANDS = {
     "approve": ("callkeeper.commands.approve:approve", "What waits for a person's yes, and the yes."),
+    "audit": (
+        "callkeeper.commands.audit:group",
+        "What an auditor takes home: the trail in a folder, a sample, the key.",
+    ),
     "config": ("callkeeper.commands.config:group", "Check, compare and apply config/callkeeper.toml."),
     "days": ("callkeeper.commands.days:group", "Vendors' days that are not finished, and those a person gives up."),
     "deletions": ("callkeeper.commands.deletions:group", "Ways out that are not over, and what mends them."),

@@ -24,7 +24,7 @@ FOUND = {
 # Not PREPAREd, since they are no plain statements: what makes a temporary table is carried out before each of the others, in
 # the order of the files.
 MADE = [name for name in FOUND if name.startswith("make_") and name != "make_forecast"]
-ASKS = {"ageing.sql": "ageing", "sealing.sql": "sealer"}
+ASKS = {"auditing.sql": "auditor", "ageing.sql": "ageing", "sealing.sql": "sealer"}
 """Who asks the queries of a file, where it is not the tasks' role."""
 DONE = {*MADE, *(name for name in FOUND if name.startswith(("analyze_", "copy_")))}
 

@@ -964,6 +964,7 @@ class _Verification:
         expect, files = said.first, sorted(epoch.folder.glob("events-*.txt.gz"))
         limit, horizon, floor = -1, 0, self._floor(epoch)
         last_xid = last_id = -1
+        fresh = 1
         carried, leaves, trail_seqs = epoch.carried, epoch.leaves, set()
         broken, take, number, sha256 = self.broken, meaning.take, epoch.number, _sha256
         top = min(said.to, leaves.n)
@@ -995,7 +996,9 @@ class _Verification:
                             continue
                         if seq >= limit:
                             limit, horizon = self._covering(epoch, sizes, seq)
-                        if seq == carried + 1 or seq == 1:
+                        if seq >= fresh:
+                            # The opening, what was carried over, and the rest: each is in an order of its own.
+                            fresh = carried + 1 if seq <= carried else 1 << 62
                             last_xid = last_id = -1
                         if (xid, id_) <= (last_xid, last_id):
                             broken("out_of_order", f"epoch {number}, leaf {seq}", f"Event {id_} of transaction {xid} comes after event {last_id} of transaction {last_xid}.")  # fmt: skip
