@@ -188,6 +188,37 @@ def test_an_orphan_waits_until_a_person_says_yes(kept):
     assert kept.value("select state from deletion where recording = %s", stray) == "done"
 
 
+def test_an_orphan_stays_after_a_persons_no(kept):
+    stray = orphan(kept)
+    kept.go_live()
+
+    with kept.connect() as conn:
+        decision = approving.keep(conn, approving.propose(conn, Subject.orphans), "officer", ACTOR)
+    balance = kept.sweep("night")
+
+    assert balance.balanced
+    assert balance.total("done") == 0
+    assert kept.row("select state, decision from deletion where recording = %s", stray) == ("withdrawn", decision)
+    assert kept.row("select action, account from decision where decision = %s", decision) == ("keep", "officer")
+    assert [(e["recording"], e["reason"]) for e in kept.events("deletion.withdrawn")] == [
+        (str(stray), "kept_by_person")
+    ]
+    assert propose(kept, Subject.orphans).n == 0
+
+
+def test_a_no_is_said_to_exactly_what_was_seen_and_to_orphans_only(kept):
+    orphan(kept)
+    seen = propose(kept, Subject.orphans)
+    orphan(kept)
+
+    with kept.connect() as conn:
+        with pytest.raises(ScopeChanged):
+            approving.keep(conn, seen, "officer", ACTOR)
+        with pytest.raises(NotAllowed):
+            approving.keep(conn, approving.propose(conn, Subject.surplus), "officer", ACTOR)
+    assert kept.value("select count(*) from decision") == 0
+
+
 # --- unlawful finds ---------------------------------------------------------------------------------------------------
 
 
@@ -340,6 +371,17 @@ def test_a_typed_yes_is_recorded_and_a_no_changes_nothing(run, kept):
     assert no.exit_code == 1
     assert "No row explains these objects. Delete all 1?" in yes.output
     assert "Decision 1 is recorded" in yes.output
+
+
+def test_a_no_to_orphans_is_typed_too_and_what_a_restore_may_mean_is_said_first(run, kept):
+    orphan(kept)
+
+    said = run("orphans", "--keep", "--as", "officer", typed="y\n")
+
+    assert "may be the audio of calls whose rows it has lost" in said.output
+    assert "Keep all 1 for a month? [y/N]: y" in said.output
+    assert kept.value("select state from deletion") == "withdrawn"
+    assert run("surplus", "--keep").exit_code == 2
 
 
 def test_the_number_that_was_seen_must_be_the_number_that_waits(run, kept):

@@ -541,6 +541,22 @@ def test_recordings_of_a_line_that_is_not_designated_are_counted(office):
     assert result.balanced
 
 
+def test_what_a_person_kept_is_told_each_morning_and_planned_again_after_a_month(office, s3):
+    put(s3, f"rec/2027-05-25/{uuid4()}")
+    reconcile(office, "first")
+    office.later(days=1)
+    reconcile(office, "second")
+    with office.connect() as conn:
+        approving.keep(conn, approving.propose(conn, approving.Subject.orphans), "officer", ACTOR)
+
+    told = reconcile(office, "third")
+    assert (told.counts["orphans_kept"], told.counts["stray"], told.counts["orphans_planned"]) == (1, 0, 0)
+    office.later(days=32)
+    assert reconcile(office, "a month later").counts["stray"] == 1
+    office.later(days=33)
+    assert reconcile(office, "and a day").counts["orphans_planned"] == 1
+
+
 def test_a_legal_hold_that_was_lifted_in_the_store_is_told_and_placed_again_by_the_next_settling(office):
     office.block(controller="phm", from_at=at(0))
     row = office.row("select recording, object_key, version_id from recording where controller = 'phm'")

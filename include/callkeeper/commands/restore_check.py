@@ -50,6 +50,10 @@ def _words(found: RestoreResult, *, apply: bool) -> Iterator[str]:
     yield f"{found.tombstones} tombstones {since} were read."
     if not found.undone:
         yield "Nothing has risen: this database knows of every deletion."
+    yield (
+        "Calls that were imported after the backup have lost their rows: their audio shows as objects that no row explains. Import "
+        "their days again while the vendor has them, before you say yes to `callkeeper approve orphans`, or keep them with --keep."
+    )
     if found.marks:
         yield f"{found.marks} marks are missing in the suppression: the vendors could bring these calls back."
     if found.recordings:

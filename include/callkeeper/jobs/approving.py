@@ -17,7 +17,7 @@ from callkeeper.deletions import Night
 from callkeeper.errors import CallkeeperError, NotAllowed, NotFound
 from callkeeper.jobs import deleting
 from callkeeper.trail.append import ANY, append
-from callkeeper.trail.events import Actor, DeletionPlanned, Event
+from callkeeper.trail.events import Actor, DeletionPlanned, DeletionWithdrawn, Event
 
 
 class ScopeChanged(CallkeeperError):
@@ -113,6 +113,36 @@ def approve(conn: db.Connection, seen: Proposal, account: str, actor: Actor) -> 
         # Somebody else was quicker, between the look and the change.
         conn.rollback()
         raise ScopeChanged
+    conn.commit()
+    return decision
+
+
+def keep(conn: db.Connection, seen: Proposal, account: str, actor: Actor) -> int:
+    """Says no to the orphans that were seen, exactly: they stay, and are asked about again in a month; commits.
+
+    Returns the decision's number. Raises ScopeChanged if they are not the same any more, NotAllowed for anything else.
+    """
+    if seen.subject is not Subject.orphans or not seen.n:
+        raise NotAllowed("Only objects that no row explains are kept by a no; what else waits, goes on waiting.")
+    if propose(conn, seen.subject, seen.controller).scope != seen.scope:
+        raise ScopeChanged
+    decision = decisions.record(conn, seen.subject, "keep", account, seen.scope, actor)
+    rows = list(
+        db.queries().keep_waiting(conn, decision=decision, recordings=list(seen.recordings), waits=_WAITS[seen.subject])
+    )
+    if len(rows) != seen.n:
+        conn.rollback()
+        raise ScopeChanged
+    append(
+        conn,
+        actor,
+        [
+            DeletionWithdrawn(
+                recording=r.recording, controller=r.controller, trigger=r.trigger, reason="kept_by_person", state_before=r.state,
+            )
+            for r in rows
+        ],
+    )  # fmt: skip
     conn.commit()
     return decision
 

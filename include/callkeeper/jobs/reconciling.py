@@ -37,6 +37,8 @@ COPY_ROWS = 10_000
 """Listed rows a transaction: one that lasts as long as the listing would hold back the trail's sealer."""
 SECOND_SIGHT = timedelta(hours=12)
 """A stray that was seen so long ago, by an earlier run then, goes into the journal."""
+KEEP_DAYS = 30
+"""So long an object that no row explains stays by a person's word; then it is seen, planned and asked about again."""
 UPLOAD_AGE = timedelta(days=1)
 """An upload that is unfinished for so long is nobody's: callkeeper makes none (docs/adr/0131)."""
 PARTS = ("store", "sample", "keeping", "vendors", "database")
@@ -81,7 +83,14 @@ FINDINGS: Mapping[str, Finding] = {
         red=False,
     ),
     "orphans_planned": Finding(
-        means="objects that no row explains, planned to go", mend="`callkeeper approve orphans`.", red=False
+        means="objects that no row explains, planned to go",
+        mend="`callkeeper approve orphans`, or the same with --keep.",
+        red=False,
+    ),
+    "orphans_kept": Finding(
+        means="objects that no row explains, kept by a person's word",
+        mend="Find out whose they are: after 30 days they are asked about again.",
+        red=False,
     ),
     "risen": Finding(
         means="objects of recordings that were proven gone",
@@ -210,7 +219,7 @@ def compare_store(conn: db.Connection, number: int, store: Store, actor: Actor) 
     """Compares every object with the rows: what is missing, hidden, a stray, risen; plans strays on second sight. Commits."""
     q = db.queries()
     started, objects = list_store(conn, store)
-    counts = Counter({row.kind: row.n for row in q.sort_listing(conn, started_at=started)})
+    counts = Counter({row.kind: row.n for row in q.sort_listing(conn, started_at=started, keep_days=KEEP_DAYS)})
     missing = q.count_missing(conn, started_at=started)
     q.forget_strays(conn, started_at=started)
     planned = list(q.plan_strays(conn, seen_before=started - SECOND_SIGHT))

@@ -23,6 +23,17 @@ order by 2, 3, 1;
 update deletion set decision = :decision
 where recording = any (:recordings) and waits = :waits and decision is null and state in ('planned', 'blocked');
 
+-- name: keep_waiting
+-- A person's no to exactly these: nothing becomes of them, for the time being.
+with was as (
+    select recording, state from deletion
+    where recording = any (:recordings) and waits = :waits and decision is null and state in ('planned', 'blocked') for update
+)
+update deletion d set state = 'withdrawn', decision = :decision,
+    night = (select max(night) from night where planned_at is not null and ended_at is null)
+from was w where d.recording = w.recording
+returning d.recording, d.controller, d.trigger, w.state;
+
 -- name: unlawful_finds
 -- Recordings of lines that were not designated.
 select recording, controller, line, day from unlawful

@@ -40,6 +40,9 @@ analyze listing;
 with leaving_keys as (
     select object_key, bool_or(state in ('armed', 'sending')) as going from deletion
     where object_key is not null and state not in ('done', 'withdrawn') group by 1
+), kept_keys as (
+    select distinct d.object_key from deletion d join decision y on y.decision = d.decision and y.action = 'keep'
+    where d.state = 'withdrawn' and y.decided_at > callkeeper_now() - make_interval(days => :keep_days)
 ), sorted as (
     select l.object_key, l.version_id, l.recording, case
         when r.version_id = l.version_id and not l.is_delete_marker then 'live'
@@ -48,6 +51,7 @@ with leaving_keys as (
         when s.recording is not null then 'staged'
         when r.recording is not null or q.recording is not null then case when l.is_delete_marker then 'hidden' else 'extra' end
         when d.object_key is not null then 'leaving'
+        when k.object_key is not null then 'orphans_kept'
         when g.recording is not null then case when g.absence_checked_at < :started_at then 'risen' else 'went' end
         when not starts_with(l.object_key, 'rec/') then 'foreign'
         else 'stray' end as kind
@@ -56,6 +60,7 @@ with leaving_keys as (
     left join quarantine q on q.object_key = l.object_key
     left join staging s on s.object_key = l.object_key
     left join leaving_keys d on d.object_key = l.object_key
+    left join kept_keys k on k.object_key = l.object_key
     left join deletion g on g.recording = l.recording and g.state in ('store_gone', 'done')
 ), kept as (
     insert into stray (object_key, version_id, recording, why, first_seen, last_seen)
