@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callkeeper import db
@@ -23,6 +22,7 @@ from callkeeper.deliveries import (
     unfinished,
 )
 from callkeeper.errors import NotFound
+from callkeeper.jobs.pages import render
 from callkeeper.notify import Message
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, ImportBalanced
@@ -30,7 +30,6 @@ from callkeeper.trail.events import Actor, ImportBalanced
 if TYPE_CHECKING:
     from rich.table import Table
 
-TEMPLATES = Path(__file__).parent / "templates"
 WINDOW_WARNING_DAYS = 2
 """A vendor's window is about to close: its audio goes so many days from now."""
 
@@ -195,24 +194,13 @@ def note(news: Morning) -> str:
 
 def message(news: Morning, *, link: str) -> Message:
     """The morning's mail: counts, codes and days only. ``link`` leads to the runbook."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # The text is plain: nothing in it is HTML to be escaped.
-    plain = templates.overlay(autoescape=False)
     word = "ALARM" if news.alarms else "balanced"
     found, kept = news.balance.total(Outcome.found), news.balance.total(Outcome.kept)
     facts = {"news": news, "terms": TERMS, "link": link, "word": word}
     return Message(
         subject=f"callkeeper import {news.balance.day}: {word}, {found} found, {kept} kept",
-        text=plain.get_template("morning.txt").render(facts),
-        html=templates.get_template("morning.html").render(facts),
+        text=render("morning.txt", **facts),
+        html=render("morning.html", **facts),
     )
 
 
