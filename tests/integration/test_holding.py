@@ -633,6 +633,48 @@ def test_a_preservation_order_looks_like_any_hold_to_whoever_is_no_officer(kept)
     assert seen["authority_preservation"] == seen["complaint"]
 
 
+UUIDS_TIMES_AND_NUMBERS = re.compile(
+    rb'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|"at":"[^"]{27}"|"due_at":"[^"]{27}"|"decision":\d+|"scope":"[0-9a-f]{64}"'
+    rb'|"night":\d+|"delivery":\d+|"config_version":\d+|(?<="subject":")[^"]+'
+)
+
+
+@pytest.mark.parametrize("kind", ["investigation", "other"])
+def test_the_trails_bytes_are_the_same_whether_it_is_a_preservation_order_or_not(office, kind):
+    """What an auditor or anybody else can see of it: bodies, classes, lengths, and which were written together."""
+
+    def life(of_kind: str) -> list[tuple[str, int, bytes]]:
+        office.reset()
+        office.configure(PEOPLE)
+        calls = [Call(id=name, start=at(8 + n), caller=CALLER) for n, name in enumerate("ab")]
+        deliver(office.linna, DAY, [*calls, Call(id="c", start=at(11), caller=OTHER)])
+        office.run("import")
+        office.go_live()
+        office.set_clock(LATER - timedelta(days=1))
+        office.forecast()
+        office.set_clock(LATER)
+        case_ref = placed(office, of_kind)
+        act(office, "ratify", case_ref, "deputy")
+        office.sweep("first")
+        for account in ("officer", "deputy"):
+            act(office, "extend", case_ref, account, ends_on=LATER.date() + timedelta(days=70))
+        narrower(office, case_ref, from_at=at(9))
+        for action in ("narrow", "release"):
+            for account in ("officer", "deputy"):
+                act(office, action, case_ref, account)
+        office.sweep("second")
+        rows = office.rows(
+            "select class as of, dense_rank() over (order by xid) as together, body from event where id > %s order by id",
+            office._first_event,
+        )
+        return [(r.of, r.together, UUIDS_TIMES_AND_NUMBERS.sub(b"?", bytes(r.body))) for r in rows]
+
+    hidden, open_ = life("authority_preservation"), life(kind)
+
+    assert sum(b'"blocker.' in body or b'"deletion.blocked' in body for _, _, body in hidden) >= 10
+    assert hidden == open_
+
+
 def test_the_register_shows_kinds_to_officers_only(kept):
     placed(kept, "authority_preservation")
 

@@ -37,6 +37,13 @@ def guard(name: str) -> tuple[str, ...]:
     return (f"integration/test_guards.py::test_{name}",)
 
 
+SEALED = "migrations/versions/0003_sealed_trail.py"
+
+
+def ageing(name: str) -> tuple[str, ...]:
+    return (f"integration/test_ageing.py::test_{name}",)
+
+
 def holding(name: str) -> tuple[str, ...]:
     return (f"integration/test_holding.py::test_{name}",)
 
@@ -521,5 +528,119 @@ MUTATIONS = (
             ),
         ),
         tests=proving("a_check_that_hangs_is_one_that_could_not_be_made"),
+    ),
+    # --- ageing, the listener, the catalogue of events ---
+    Mutation(
+        guard="a body goes past its term only",
+        change="a month too early",
+        edits=(
+            (
+                SEALED,
+                "where (m.month + interval '1 month') at time zone",
+                "where (m.month + interval '0 month') at time zone",
+            ),
+        ),
+        tests=ageing("a_month_goes_when_its_last_event_is_past_its_term_and_its_leaves_stay"),
+    ),
+    Mutation(
+        guard="a body that was changed does not go",
+        change="not compared with its leaf",
+        edits=((SEALED, "when altered > 0 then 'altered' when leaves", "when leaves"),),
+        tests=ageing("what_is_not_wholly_sealed_and_anchored_stays_and_is_told"),
+    ),
+    Mutation(
+        guard="a month that lacks a body does not go",
+        change="only what is there is counted",
+        edits=((SEALED, " when leaves > count then 'missing'", ""),),
+        tests=ageing("what_is_not_wholly_sealed_and_anchored_stays_and_is_told"),
+    ),
+    Mutation(
+        guard="what is not anchored does not go",
+        change="sealed is enough",
+        edits=((SEALED, "        when unanchored > 0 then 'unanchored' end;", "        end;"),),
+        tests=ageing("an_anchor_that_lags_keeps_what_lies_beyond_it"),
+    ),
+    Mutation(
+        guard="what goes is said by its event",
+        change="any event will do",
+        edits=(
+            (
+                SEALED,
+                "if (convert_from(body, 'UTF8')::jsonb - array['actor', 'at']) is distinct from",
+                "if false and (convert_from(body, 'UTF8')::jsonb - array['actor', 'at']) is distinct from",
+            ),
+        ),
+        tests=ageing("an_event_that_does_not_say_what_goes_is_refused"),
+    ),
+    Mutation(
+        guard="the balance sheet outlives the bodies",
+        change="their sums are not kept",
+        edits=((SEALED, "where t.class = of_class and t.at >=", "where false and t.class = of_class and t.at >="),),
+        tests=ageing("the_balance_sheet_stays_one_of_all_that_ever_came"),
+    ),
+    Mutation(
+        guard="a listener tells only what a listener sees",
+        change="whatever it likes",
+        edits=((SEALED, "not in ('run.started', 'run.ended', 'task.started', 'task.ended')", "= 'never'"),),
+        tests=("integration/test_database_rights.py::test_a_role_cannot_do_what_it_must_not[witness]",),
+    ),
+    Mutation(
+        guard="what the listener missed is counted",
+        change="the mark goes before the writing",
+        edits=(
+            (
+                "trail/witness.py",
+                "            try:\n                self._write(sights)\n",
+                "            try:\n                [sight.mark.unlink() for sight in sights]\n                self._write(sights)\n",
+            ),
+        ),
+        tests=("unit/test_witness.py::test_whatever_goes_wrong_in_writing_ends_there",),
+    ),
+    Mutation(
+        guard="after a failure of the listener nobody waits",
+        change="no pause",
+        edits=(("trail/witness.py", "            if self._pauses():\n", "            if False:\n"),),
+        tests=("unit/test_witness.py::test_a_task_waits_two_seconds_for_a_hanging_database_and_the_next_not_at_all",),
+    ),
+    Mutation(
+        guard="a listener's time-out holds whatever the server does",
+        change="the server's own only",
+        edits=(
+            ("db.py", "max(self.ends - monotonic(), 0.0)", "timeout"),
+            ("db.py", "int(seconds * 1000)", "int(seconds * 99000)"),
+        ),
+        tests=("integration/test_witness.py::test_a_database_that_hangs_after_it_has_answered_keeps_nobody_longer",),
+    ),
+    Mutation(
+        guard="a listener that is not there is seen",
+        change="marks only",
+        edits=(("trail/witness.py", "count = len(marks) + int(unseen)", "count = len(marks)"),),
+        tests=(
+            "integration/test_witness.py::test_a_listener_that_is_not_there_is_seen_by_the_seal_that_nobody_saw_begin",
+        ),
+    ),
+    Mutation(
+        guard="an event changes with a new version only",
+        change="one field more",
+        edits=(("trail/events.py", "    added: int\n", "    added: int\n    kept: int = 0\n"),),
+        tests=("unit/test_frozen_events.py::test_an_event_does_not_change_without_a_new_version[config.applied 1]",),
+    ),
+    Mutation(
+        guard="only the exact bytes of an event are read",
+        change="anything that means the same",
+        edits=(("trail/events.py", "if canonical(found.event, actor.facts(), utc(found.at)) != body:", "if False:"),),
+        tests=("unit/test_frozen_events.py::test_what_callkeeper_would_have_written_otherwise_is_not_read",),
+    ),
+    Mutation(
+        guard="a subject that was forgotten stays so",
+        change="a new salt",
+        edits=(
+            (
+                "queries/subjects.sql",
+                "on conflict (ticket) do nothing",
+                "on conflict (ticket) do update set salt = excluded.salt, erased_at = null",
+            ),
+        ),
+        tests=("integration/test_subjects.py::test_what_is_forgotten_is_gone_for_ever",),
     ),
 )
