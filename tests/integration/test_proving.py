@@ -60,6 +60,7 @@ def reconcile(office: Installation, key: str) -> None:
         number = reconciling.begin(conn, key)
         reconciling.compare_store(conn, number, app.store, ACTOR)
         reconciling.read_sample(conn, number, app.store, sample=10)
+        reconciling.check_keeping(conn, number, app.holder, app.destroyer, sample=10)
         reconciling.compare_vendors(conn, number, [app.vendor("linna")], app.keyring, relook_days=7)
         reconciling.balance(conn, key, ACTOR)
 
@@ -332,6 +333,18 @@ def test_a_comparison_that_is_a_day_old_is_no_evidence(sound):
     found = answer(sound, "copies")
 
     assert (found.verdict, found.figure) == (Verdict.broken, "31 hours old")
+
+
+def test_whatever_makes_the_reconciliation_red_is_told_in_its_words(sound):
+    with sound.connect() as conn:
+        number = reconciling.begin(conn, "half")
+        reconciling.compare_store(conn, number, sound.app.store, ACTOR)
+        reconciling.balance(conn, "half", ACTOR)
+
+    found = answer(sound, "copies")
+
+    assert (found.verdict, found.figure) == (Verdict.broken, "2 objects, 3 findings")
+    assert "3 parts that were not compared" in found.says
 
 
 def test_recordings_that_were_never_compared_with_the_store_are_not_kept(sound):
