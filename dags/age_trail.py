@@ -5,7 +5,8 @@ two years for who opened recordings, three for tickets and for all that proves a
 trail's own events never go). Such a month goes as a whole, a class at a time: its bodies are dropped, in one transaction with
 the event `bodies.expired` that says how many they were and which leaves are theirs. The leaves stay, so the rest of the trail
 is verified as before, and a body that is missing without such an event is tampering. Before it goes each body is compared with
-its leaf once more. Most mornings there is nothing to do.
+its leaf once more. Most mornings there is nothing to do. Reports in the store go after the same three years; tombstones once no
+backup (`backups_days`) and no vendor (`retention_days`) still has what they name.
 
 **When it is red.** The log of `drop_past_bodies` names each month and what keeps it. Nothing of such a month is dropped.
 
@@ -14,6 +15,8 @@ its leaf once more. Most mornings there is nothing to do.
 | was in use | a long look at the trail (an export, a report) was under way | nothing: it is tried again, and tomorrow |
 | has events that were never sealed, or under no checkpoint that stands outside | `seal_audit` has not done its work, for years perhaps | see `seal_audit` and `callkeeper seal status`; then clear this run |
 | has bodies that are not what was sealed; lacks bodies that were sealed | somebody has changed the trail past its guards | keep everything as it is, and call the privacy officer: this is evidence. `callkeeper-verify` on an export says which |
+
+`drop_past_files` is red where the store keeps what should go: `callkeeper doctor` says what the destroyer may not do.
 
 **Clear and run again.** Safe at any time, any number of times: what has gone is not looked for again.
 
@@ -42,6 +45,14 @@ def drop_past_bodies() -> dict[str, int]:
     from callkeeper import connections
 
     return connections.age_trail(get_current_context())
+
+
+@task(execution_timeout=timedelta(hours=1))
+def drop_past_files() -> dict[str, int]:
+    """Deletes reports and tombstones in the store that are past their term."""
+    from callkeeper import connections
+
+    return connections.age_files(get_current_context())
 
 
 @task(execution_timeout=timedelta(minutes=10))
@@ -77,7 +88,7 @@ def seal() -> dict[str, int]:
     },
 )
 def age_trail() -> None:
-    drop_past_bodies() >> seal().as_teardown()
+    [drop_past_bodies(), drop_past_files()] >> seal().as_teardown()
 
 
 age_trail()

@@ -460,6 +460,15 @@ def age_trail(context: Mapping[str, Any]) -> dict[str, int]:
             return ageing.report(ageing.age(conn, who))
 
 
+def age_files(context: Mapping[str, Any]) -> dict[str, int]:
+    """Deletes the reports and tombstones that are past their term. Raises where a clock is wrong, or some stay."""
+    from callkeeper.jobs import ageing
+
+    with step() as opened, opened.connect() as conn:
+        _require_clock(opened, conn, context)
+        return ageing.age_files(conn, opened.destroyer, opened.config, actor(opened, conn, context))
+
+
 def _alarm(opened: wiring.App, subject: str, text: str) -> None:
     """To the data team and the privacy officer."""
     if not opened.settings.smtp_host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from datetime import UTC, datetime
 from time import monotonic
 from uuid import uuid4
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from callkeeper import db
+from callkeeper.errors import StoreRefused
 from callkeeper.jobs import ageing
 from callkeeper.jobs.ageing import Month, TrailNotAged
 from callkeeper.trail.append import append
@@ -302,3 +304,64 @@ def test_nobody_but_the_ageing_role_may(trail):
     trail.set_clock(PAST)
     with trail.connect() as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         ageing.age(conn, Actor(account="data"))
+
+
+# --- what stands in the store -----------------------------------------------------------------------------------------
+
+OLD, YOUNG = "2023-11-24", "2023-11-25"
+"""A day more than three years ago, and just three."""
+
+
+def put(office, *keys):
+    for key in keys:
+        body = key.encode()
+        office.app.store.put(
+            key, io.BytesIO(body), sha256=hashlib.sha256(body).digest(), size_bytes=len(body), content_type="text/plain"
+        )
+
+
+def in_store(office):
+    return {v.key for prefix in ("reports/", "tombstones/", "rec/") for v in office.app.store.versions(prefix)}
+
+
+def age_files(office):
+    with office.connect() as conn:
+        return ageing.age_files(conn, office.app.destroyer, office.app.config, ACTOR)
+
+
+def test_reports_go_with_the_evidence_and_tombstones_once_nothing_can_bring_back_what_they_name(fresh_office):
+    kept = {
+        f"reports/deletion/{YOUNG}/2.json", "reports/deletion/2023-11.pdf", f"reports/notice/{YOUNG}/proof.html",
+        "tombstones/2026-10-26/3-ab.jsonl", "reports/README", f"rec/{OLD}/x",
+    }  # fmt: skip
+    gone = {
+        f"reports/deletion/{OLD}/1.json", "reports/deletion/2023-10.pdf", f"reports/notice/{OLD}/proof.html",
+        "tombstones/2026-10-25/2-cd.jsonl", f"tombstones/{OLD}/1-ef.jsonl",
+    }  # fmt: skip
+    put(fresh_office, *kept, *gone)
+
+    assert age_files(fresh_office) == {"reports": 3, "tombstones": 2}
+
+    assert in_store(fresh_office) == kept
+    told = [(e["kind"], e["before"], e["count"]) for e in fresh_office.events("files.expired")]
+    assert told == [("reports", "2023-11-25", 3), ("tombstones", "2026-10-26", 2)]
+    assert age_files(fresh_office) == {"reports": 0, "tombstones": 0}
+
+
+def test_a_vendor_that_keeps_for_ever_keeps_the_tombstones_as_long_as_the_evidence(fresh_office):
+    fresh_office.configure(("retention_days = 30\n", ""))
+    put(fresh_office, f"tombstones/{OLD}/1-ef.jsonl", f"tombstones/{YOUNG}/2-cd.jsonl")
+
+    age_files(fresh_office)
+
+    assert in_store(fresh_office) == {f"tombstones/{YOUNG}/2-cd.jsonl"}
+
+
+def test_files_that_the_store_keeps_are_told(fresh_office):
+    put(fresh_office, f"reports/deletion/{OLD}/1.json")
+    (version,) = fresh_office.app.store.versions("reports/")
+    fresh_office.app.holder.hold(version.key, version.version_id)
+
+    with pytest.raises(StoreRefused, match="1 files of reports are past their term"):
+        age_files(fresh_office)
+    fresh_office.app.holder.release(version.key, version.version_id)

@@ -35,6 +35,8 @@ ALLOWED = {
     "run_type", "triggered_by", "by_hand", "code", "map_index", "event_class_", "month", "count",
     # the notice: its version, and the promises that were broken or could not be checked, by their ids
     "notice", "broken", "unknown",
+    # files in the store that went: reports or tombstones, of before which day
+    "kind", "before",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

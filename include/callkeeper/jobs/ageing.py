@@ -1,17 +1,25 @@
-"""Ageing: bodies of events that are past their class's term go, a month of a class at a time; their leaves stay."""
+"""Ageing: bodies of events that are past their class's term go, a month of a class at a time; their leaves stay.
+
+So do the reports in the store, with the evidence that they are of, and the tombstones, once nothing could bring back what they name.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import psycopg
 
 from callkeeper import db
-from callkeeper.errors import CallkeeperError
-from callkeeper.trail.events import Actor, BodiesExpired, canonical, utc
+from callkeeper.clock import add_months, helsinki_day
+from callkeeper.controllers import Config
+from callkeeper.errors import CallkeeperError, StoreRefused
+from callkeeper.media import Destroyer
+from callkeeper.trail.append import append
+from callkeeper.trail.events import Actor, BodiesExpired, FilesExpired, canonical, utc
 
 log = logging.getLogger(__name__)
 
@@ -88,3 +96,51 @@ def report(months: list[Month]) -> dict[str, int]:
             retry=all(m.why_not == "busy" for m in waiting),
         )
     return {"months": len(months), "bodies": sum(m.bodies for m in months)}
+
+
+# --- what stands in the store -----------------------------------------------------------------------------------------
+
+_DAY = re.compile(r"/(\d{4})-(\d{2})(?:-(\d{2}))?[/.]")
+
+
+def age_files(conn: db.Connection, destroyer: Destroyer, config: Config, actor: Actor) -> dict[str, int]:
+    """Deletes reports and tombstones that are past their term, by exact version, and reads again; commits, and returns how many.
+
+    The day is in a file's name. Reports go with the evidence that they are of; a tombstone once no backup and no vendor still
+    has what it names: a vendor that keeps for ever, as long as the evidence. Raises StoreRefused where some stay.
+    """
+    terms, windows = config.terms, [vendor.retention_days for vendor in config.vendors]
+    today = helsinki_day(db.now(conn))
+    conn.rollback()
+    evidence = add_months(today, -12 * terms.deletion_evidence_years)
+    finite = [days for days in windows if days is not None]
+    tombstones = evidence if None in windows else today - timedelta(days=max(terms.backups_days, *finite, 0))
+    done = {}
+    for kind, before in (("reports", evidence), ("tombstones", tombstones)):
+        past = [v for v in destroyer.versions(f"{kind}/") if (day := _last_day(v.key)) and day < before]
+        left = 0
+        if past:
+            destroyer.delete(past)
+            asked = {(v.key, v.version_id) for v in past}
+            left = sum((v.key, v.version_id) in asked for v in destroyer.versions(f"{kind}/"))
+            append(conn, actor, [FilesExpired(kind=kind, before=before.isoformat(), count=len(past) - left)])  # type: ignore[arg-type]  # one of the two
+            conn.commit()
+        if left:
+            raise StoreRefused(
+                f"{left} files of {kind} are past their term, and the store keeps them.", mend="`callkeeper doctor`."
+            )
+        done[kind] = len(past)
+    return done
+
+
+def _last_day(key: str) -> date | None:
+    """The day that a file is of, or its month's last; None: it names none, and stays."""
+    found = _DAY.search(key)
+    if found is None:
+        return None
+    year, month, day = found.groups()
+    return (
+        date(int(year), int(month), int(day))
+        if day
+        else add_months(date(int(year), int(month), 1), 1) - timedelta(days=1)
+    )

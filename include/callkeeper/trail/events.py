@@ -353,6 +353,17 @@ class TombstonesWritten(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FilesExpired(Event):
+    """What callkeeper had written into the store went, its term being over: versions of reports, or of tombstones."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "files.expired"
+    kind: Literal["reports", "tombstones"]
+    before: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RestoreChecked(Event):
     """A restored database was told what must not rise: marks that it lacked, deletions planned again, audio lost."""
 
