@@ -41,12 +41,27 @@ def new_epoch(app: wiring.App, reason: str = "restored_backup") -> object:
         return sealing.new_epoch(conn, app.seal_keys, app.anchor, reason, ACTOR)  # type: ignore[arg-type]
 
 
+class Tree:
+    """RFC 6962, section 2.1, as it is written there; a subtree is worked out once, however many sizes are asked of."""
+
+    def __init__(self, leaves: list[bytes]) -> None:
+        self.leaves, self._known = leaves, dict[tuple[int, int], bytes]()
+
+    def root(self, size: int) -> bytes:
+        return self._hash(0, size)
+
+    def _hash(self, start: int, end: int) -> bytes:
+        if end - start == 1:
+            return self.leaves[start]
+        if (start, end) not in self._known:
+            k = start + (1 << (end - start - 1).bit_length() - 1)
+            both = self._hash(start, k) + self._hash(k, end)
+            self._known[start, end] = hashlib.sha256(b"\x01" + both).digest()
+        return self._known[start, end]
+
+
 def root(leaves: list[bytes]) -> bytes:
-    """RFC 6962, section 2.1, as it is written there."""
-    if len(leaves) == 1:
-        return leaves[0]
-    k = 1 << (len(leaves) - 1).bit_length() - 1
-    return hashlib.sha256(b"\x01" + root(leaves[:k]) + root(leaves[k:])).digest()
+    return Tree(leaves).root(len(leaves))
 
 
 def last_note(office: Installation) -> notes.Checkpoint:
@@ -74,10 +89,10 @@ def faults(office: Installation) -> list[str]:
             if leaf.event_id and hashlib.sha256(b"\x00" + data).digest() != bytes(leaf.leaf_hash):
                 found.append(f"epoch {row.epoch}: leaf {leaf.seq} is not its event's")
         hashes = [bytes(leaf.leaf_hash) for leaf in leaves]
-        stood, before = set(), 0
+        tree, stood, before = Tree(hashes), set(), 0
         for point in office.rows("select size, note from checkpoint where epoch = %s order by size", row.epoch):
             said = notes.read(point.note, app.seal_keys.known)
-            if (said.size, said.root) != (point.size, root(hashes[: point.size])):
+            if (said.size, said.root) != (point.size, tree.root(point.size)):
                 found.append(f"epoch {row.epoch}: the note at {point.size} is of other leaves")
             if (row.epoch, point.size) not in outside.notes:
                 found.append(f"epoch {row.epoch}: the note at {point.size} does not stand outside")

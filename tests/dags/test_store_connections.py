@@ -23,7 +23,10 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         for identity in IDENTITIES
         for part in ("access", "secret")
     }
-    settings = Settings(home=tmp_path, store_endpoint="http://127.0.0.1:1", **keys)
+    keys |= {f"anchor_{part}_key": SecretStr(f"anchor_{part}") for part in ("access", "secret")}
+    settings = Settings(
+        home=tmp_path, store_endpoint="http://127.0.0.1:1", db_sealer_password=SecretStr("sealers"), **keys
+    )
     for name, value in airflow.environment(settings, Secrets(tmp_path / "secrets"), airflow_port=1).items():
         if name.startswith("AIRFLOW_CONN_"):
             monkeypatch.setenv(name, value)
@@ -57,3 +60,14 @@ def test_without_connections_of_their_own_all_are_the_importer(environment: pyte
         environment.delenv(f"AIRFLOW_CONN_CALLKEEPER_STORE_{identity}")
 
     assert keys_of(connections.app()) == ["importer_access"] * 3
+
+
+def test_a_task_seals_as_the_sealer_and_anchors_as_the_anchoring_identity(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    from callkeeper import connections
+
+    app = connections.app()
+
+    assert app.settings.db_sealer_password.get_secret_value() == "sealers"
+    assert app.anchor.vault._s3._request_signer._credentials.access_key == "anchor_access"  # type: ignore[attr-defined]

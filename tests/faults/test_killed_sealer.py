@@ -8,8 +8,11 @@ import time
 
 import pytest
 
+from callkeeper.jobs import sealing
 from callkeeper.trail import seal as sealer
+from callkeeper.trail.notes import SealKeys
 from faults.killing import killed_at, state, steps, stopping_at
+from installation import ACTOR
 from trail import RULES, Backup, faults, new_epoch, seal, seal_app, write
 
 SEALING = steps("seal")
@@ -100,3 +103,24 @@ def test_a_sealer_that_sleeps_after_its_commit_while_another_goes_on_changes_not
     assert done.size == 15
     assert faults(sealed_office) == []
     assert seal(sealed_office, RULES).events == 0
+
+
+def add_key(app):
+    with app.connect("sealer") as conn:
+        return sealing.add_key(conn, app.seal_keys, app.anchor, RULES, ACTOR)
+
+
+@pytest.mark.parametrize("step", [*ROTATING, "seal.signed", "seal.note_anchored"])
+def test_a_key_whose_taking_up_was_killed_is_taken_up_by_the_next_and_told_once(sealed_office, step):
+    write(sealed_office, 2)
+    seal(sealed_office)
+
+    assert killed_at(sealed_office, step, add_key)
+    key = add_key(sealed_office.app)
+
+    told = [e["verifier_key"] for e in sealed_office.events("seal_key.added")]
+    assert told.count(str(key.verifier)) == 1
+    assert len(told) == 2
+    now = SealKeys.load(sealed_office.settings.trail_keys_dir)
+    assert (len(now.live), len(now.pending)) == (2, 0)
+    assert faults(sealed_office) == []

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from callkeeper import db
+from callkeeper import db, wiring
 from callkeeper.embedded import stack as embedded
 from callkeeper.embedded.ports import free_ports, kept_ports
 from callkeeper.embedded.postgres import Postgres
@@ -27,6 +27,8 @@ from callkeeper.embedded.server import Server
 from callkeeper.embedded.store import PORTS, RECORDINGS, SeaweedFS
 from callkeeper.embedded.supervision import Program
 from callkeeper.errors import SetupFailed
+from callkeeper.jobs import sealing
+from callkeeper.trail.events import Actor
 
 
 @pytest.fixture
@@ -274,6 +276,18 @@ def test_callkeeper_finds_its_database_and_store_by_the_written_settings(home: P
         settings.store_secret_key.get_secret_value(),
     )
     assert embedded.Stack(home).store.writes_through()
+
+
+def test_the_trail_is_sealed_and_anchored_with_the_written_settings_and_keys_of_its_own(home: Path) -> None:
+    app = wiring.build(embedded.Stack(home).settings)
+
+    with app.connect("sealer") as conn:
+        done = sealing.run(conn, app.seal_keys, app.anchor, app.sealing_rules(), Actor(account="test"))
+
+    assert done.events >= 1
+    assert app.anchor.standing().newest == (done.epoch, done.size)
+    assert app.settings.trail_keys_dir == home / "trail-keys"
+    assert app.anchor.vault.check_vault() == ()
 
 
 def test_a_line_that_a_person_wrote_into_the_settings_stays(home: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from callkeeper import db
 from callkeeper.errors import TrailBroken
-from callkeeper.trail import tree
+from callkeeper.jobs import sealing
+from callkeeper.trail import notes, tree
 from callkeeper.trail.append import append
 from installation import ACTOR, Installation
-from trail import EVENT, RULES, last_note, root, seal, write
+from trail import EVENT, RULES, faults, last_note, root, seal, write
 
 
 def root_of(office: Installation) -> bytes:
@@ -121,3 +124,113 @@ def test_a_trail_that_a_superuser_has_changed_is_not_signed_on(sealed_office, ta
         seal(sealed_office)
 
     assert sealed_office.value("select count(*) from checkpoint") == before
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server_clock(monkeypatch):
+    """``server_clock(of_timedelta)`` moves the real clock that the sealer is told, and no other."""
+    asked = db.queries().sealing_moment
+
+    def move(**of_timedelta: int) -> None:
+        moved = timedelta(**of_timedelta)
+        monkeypatch.setattr(db.queries(), "sealing_moment", lambda conn: (m := asked(conn))._replace(at=m.at + moved))
+
+    return move
+
+
+def test_a_clock_that_was_set_back_is_told_once_and_no_checkpoints_time_goes_back(sealed_office, server_clock):
+    seal(sealed_office)
+    server_clock(hours=1)
+    write(sealed_office)
+    seal(sealed_office)
+    ahead = last_note(sealed_office).at
+
+    server_clock(hours=0)
+    for _ in range(3):
+        write(sealed_office)
+        seal(sealed_office)
+        assert last_note(sealed_office).at == ahead
+    server_clock(hours=2)
+    write(sealed_office)
+    seal(sealed_office)
+
+    assert last_note(sealed_office).at > ahead
+    (told,) = sealed_office.events("clock.went_back")
+    assert 3500 < told["seconds"] <= 3600
+    assert faults(sealed_office) == []
+
+
+def test_a_server_whose_transaction_ids_have_gone_back_is_not_signed_on(sealed_office, monkeypatch):
+    """As after a restore of the whole cluster to an earlier time: its identifier stays the same."""
+    write(sealed_office)
+    seal(sealed_office)
+    asked = db.queries().sealing_moment
+    monkeypatch.setattr(db.queries(), "sealing_moment", lambda conn: asked(conn)._replace(horizon="700"))
+
+    with pytest.raises(TrailBroken, match="have gone back"):
+        seal(sealed_office)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def signers(office: Installation) -> list[int]:
+    """How many signatures each checkpoint bears."""
+    return [r.note.count("\n— ") for r in office.rows("select note from checkpoint order by number")]
+
+
+def rotate(office: Installation, change=sealing.add_key, *arguments: str):
+    office.change_settings()  # a program of its own reads the folder anew
+    with office.app.connect("sealer") as conn:
+        return change(conn, office.app.seal_keys, office.app.anchor, RULES, ACTOR, *arguments)
+
+
+def test_a_new_key_signs_beside_the_old_one_once_that_has_sealed_its_adding(sealed_office):
+    write(sealed_office)
+    seal(sealed_office)
+    old = sealed_office.app.seal_keys.live[0]
+
+    new = rotate(sealed_office)
+    added = sealed_office.value(
+        "select min(c.size) from checkpoint c, leaf l, event e where l.event_id = e.id and c.size > l.seq and e.class = 'trail' "
+        "and convert_from(e.body, 'UTF8') like %s", f"%{new.verifier}%",
+    )  # fmt: skip
+    assert notes.read(sealed_office.value("select note from checkpoint where size = %s", added), [old.verifier]), (
+        "under a checkpoint of the old key"
+    )
+    write(sealed_office)
+    sealed_office.change_settings()
+    seal(sealed_office)
+
+    assert signers(sealed_office) == [1, 1, 1, 2]
+    note = sealed_office.value("select note from checkpoint order by size desc limit 1")
+    assert notes.read(note, [old.verifier]) == notes.read(note, [new.verifier])
+
+
+def test_a_retired_key_signs_for_the_last_time_that_it_is(sealed_office):
+    write(sealed_office)
+    seal(sealed_office)
+    old = sealed_office.app.seal_keys.live[0].verifier
+    new = rotate(sealed_office).verifier
+
+    rotate(sealed_office, sealing.retire_key, old.key_hash.hex())
+    note = sealed_office.value("select note from checkpoint order by size desc limit 1")
+    assert notes.read(note, [old])
+    assert [e["verifier_key"] for e in sealed_office.events("seal_key.retired")] == [str(old)]
+    write(sealed_office)
+    sealed_office.change_settings()
+    seal(sealed_office)
+
+    note = sealed_office.value("select note from checkpoint order by size desc limit 1")
+    assert notes.read(note, [new])
+    with pytest.raises(TrailBroken):
+        notes.read(note, [old])
+    assert faults(sealed_office) == []
+
+
+def test_the_only_key_is_not_retired(sealed_office):
+    with pytest.raises(sealing.NotRetired):
+        rotate(sealed_office, sealing.retire_key, sealed_office.app.seal_keys.live[0].verifier.key_hash.hex())

@@ -34,6 +34,8 @@ SKEW_WARNED = timedelta(seconds=2)
 SKEW_REFUSED = timedelta(seconds=60)
 DISK_WARNED_BYTES = 5 * 2**30
 DISK_REFUSED_BYTES = 2**30
+SILENCE_MINUTES = 120
+"""The trail is signed every hour: who hears nothing of it for so long asks why."""
 _TIMEOUT_SECONDS = 5
 
 
@@ -366,6 +368,44 @@ def _is_there(destroyer: Destroyer, probe: ObjectVersion) -> bool:
     return any(v.version_id == probe.version_id for v in destroyer.versions(probe.key))
 
 
+def _trail(app: App) -> Iterator[Check]:
+    """The keys that sign, the last signature, and what of it stands outside."""
+    folder = app.settings.trail_keys_dir
+    if folder.is_dir():
+        yield from _private("trail", folder)
+    keys = app.seal_keys
+    yield _ok(
+        "trail", f"{len(keys.live)} keys sign the trail: {', '.join(k.verifier.key_hash.hex() for k in keys.live)}."
+    )
+    if folder.resolve().is_relative_to(app.settings.keys_dir.resolve()):
+        yield _warn("trail", "The sealing keys lie among the other keys.", "Move CALLKEEPER_TRAIL_KEYS_DIR apart.")
+    with app.connect() as conn:
+        found = db.queries().doctor_sealed(conn)
+    if found.at is None:
+        yield _warn("trail", "The trail has never been signed.", "Is the DAG seal_audit paused?")
+    elif found.minutes > SILENCE_MINUTES:
+        what = f"The trail was last signed {found.minutes // 60} hours ago, at {found.at:%Y-%m-%d %H:%M} UTC."
+        yield _fail("trail", what, "Look at the DAG seal_audit, and at its runbook.")
+    else:
+        yield _ok("trail", f"The trail was last signed {found.minutes} minutes ago.")
+    if found.unanchored:
+        what = f"{found.unanchored} checkpoints do not stand in the anchor yet."
+        yield _warn("trail", what, "The next sealing puts them there; if it does not, see its log.")
+
+
+def _anchor(app: App) -> Iterator[Check]:
+    wrong = app.anchor.vault.check_vault()
+    for what in wrong:
+        yield _fail("anchor", what, "See docs/runbooks/store.md.")
+    if not wrong:
+        yield _ok("anchor", f"What is put in {app.settings.anchor_bucket} stays: nobody can delete it before its term.")
+    if not app.settings.anchor_access_key:
+        what = "The anchor is written by the identity that imports: whoever has its key could fill it with another history."
+        yield _warn(
+            "anchor", what, "Give the anchor an identity of its own: CALLKEEPER_ANCHOR_ACCESS_KEY and its secret key."
+        )
+
+
 def _vendors(app: App) -> Iterator[Check]:
     if not _faultless(app):
         return
@@ -449,6 +489,8 @@ _LOOKS: Mapping[str, Callable[[App], Iterator[Check]]] = {
     "secrets": _secrets,
     "store": _store,
     "identities": _identities,
+    "trail": _trail,
+    "anchor": _anchor,
     "vendors": _vendors,
     "mail": _mail,
     "airflow": _airflow,

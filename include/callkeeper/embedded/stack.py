@@ -122,7 +122,7 @@ class Stack:
             access_key, secret_key = self.store.credentials(identity)
             self.secrets.put(f"callkeeper_store_{setting}access_key", access_key)
             self.secrets.put(f"callkeeper_store_{setting}secret_key", secret_key)
-        access_key, secret_key = self.store.credentials("anchor")
+        access_key, secret_key = self.store.credentials("sealer")
         self.secrets.put("callkeeper_anchor_access_key", access_key)
         self.secrets.put("callkeeper_anchor_secret_key", secret_key)
         ours = {

@@ -41,7 +41,7 @@ _MAY = {
     "destroyer": ("DeleteObjectVersion", "AbortMultipartUpload"),
 }
 # The sealer's, in a bucket of its own: it puts, under a term, and reads. It can delete nothing, and sees no recording.
-_MAY_ANCHOR = {"anchor": ("GetObject", "GetObjectVersion", "GetObjectRetention", "PutObject", "PutObjectRetention")}
+_MAY_ANCHOR = {"sealer": ("GetObject", "GetObjectVersion", "GetObjectRetention", "PutObject", "PutObjectRetention")}
 IDENTITIES = ("admin", *_MAY, *_MAY_ANCHOR)
 
 _SIGNING_KEYS = {
