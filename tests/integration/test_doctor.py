@@ -22,7 +22,6 @@ from callkeeper.commands.doctor import Check, Verdict, doctor, examine, skew_bet
 from callkeeper.embedded.ports import free_ports
 from callkeeper.trail.events import Actor
 from fakes.store import FakeStore
-from trail import seal
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "config" / "callkeeper.toml").read_text()
 WELL = {part: {"status": "healthy"} for part in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
@@ -101,35 +100,6 @@ def relay() -> Iterator[int]:
     controller.start()
     yield controller.port
     controller.stop()
-
-
-# --- the trail --------------------------------------------------------------------------------------------------------
-
-
-def test_a_trail_that_is_signed_and_anchored_has_nothing_to_mend_and_silence_is_told(sealed_office):
-    assert [c.verdict for c in checks(sealed_office.app, "trail")][-1] is Verdict.warn  # never signed yet
-    seal(sealed_office)
-    assert {c.verdict for c in checks(sealed_office.app, "trail", "anchor")} == {Verdict.ok}
-
-    with sealed_office.unguarded():
-        sealed_office.sql.execute("update checkpoint set at = at - interval '3 hours'")
-    assert "last signed 3 hours ago" in only_failure(sealed_office.app, "trail").what
-
-
-def test_a_missing_or_open_sealing_key_is_told(sealed_office):
-    (key,) = sealed_office.settings.trail_keys_dir.iterdir()
-    key.chmod(0o644)
-    assert any("others" in what for what in failures(sealed_office.app, "trail"))
-    key.unlink()
-    sealed_office.change_settings()
-    assert "no key that signs" in only_failure(sealed_office.app, "trail").what
-
-
-@pytest.mark.parametrize("table", ["leaf", "checkpoint", "epoch", "anchored"])
-def test_a_seal_without_its_guards_is_told(sealed_office, table):
-    with sealed_office.unguarded():
-        assert any(table in what for what in failures(sealed_office.app, "rights"))
-    assert failures(sealed_office.app, "rights") == []
 
 
 # --- configuration ----------------------------------------------------------------------------------------------------
