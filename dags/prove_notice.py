@@ -29,7 +29,8 @@ with its figure and what mends it; so do the run's note and the log. It is red e
 **Clear and run again.** The task is safe to clear and run again at any time: it asks anew, and a second proof of the same day
 takes the next name (`proof-2`). It is never backfilled: it asks about the present.
 
-**By hand.** Trigger it at any hour; or look without leaving a trace: `callkeeper prove`, with `--html FILE` for the page.
+**By hand.** Trigger it at any hour; or look without leaving a trace: `callkeeper prove`, with `--html FILE` for the page. A morning's
+answers, as the store has them and the trail knows them: `callkeeper prove --day 2026-11-25`.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 
+import trail
 from callkeeper import controllers, notice, pseudonyms
 from callkeeper.commands.prove import prove as command
-from callkeeper.errors import StoreUnavailable
+from callkeeper.errors import NotBalanced, NotFound, StoreConflict, StoreUnavailable
 from callkeeper.jobs import holding, proving, reconciling
 from callkeeper.jobs.proving import Verdict
 from callkeeper.notify import Message
@@ -104,7 +105,6 @@ BREAKS: dict[str, Break] = {}
 """How each promise is broken; what a break returns is the SQL that takes it back, where the schema remembers it."""
 UNKNOWN = {"complaint"}
 """Of this, what comes first cannot be looked at yet."""
-SEALED = ("epoch", "leaf", "checkpoint", "anchored")
 
 
 def breaks(promise: str) -> Callable[[Break], Break]:
@@ -143,15 +143,12 @@ sql("regions", "update processor set regions = '{US}'")
 sql("numbers", f"update recording set sealed_number = '{CALLER}'")
 sql("database_rights", "grant update on event to callkeeper_app", "revoke update on event from callkeeper_app")
 sql("access", 'update config_version set body = replace(body, \'"auditors": []\', \'"auditors": ["data"]\')')
-UNSEAL = "; ".join(
-    [
-        *(f"alter table {t} disable trigger all" for t in SEALED),
-        f"truncate {', '.join(SEALED)} restart identity",
-        *(f"alter table {t} enable trigger all; alter table {t} enable always trigger no_change" for t in SEALED),
-        *(f"alter table {t} enable always trigger no_truncate" for t in SEALED),
-        "alter table checkpoint enable always trigger only_grows",
-    ]
-)
+
+
+def unseal(office: Installation) -> None:
+    """As if nothing had ever been sealed."""
+    with office.unguarded():
+        office.sql.execute("truncate epoch, leaf, checkpoint, anchored restart identity")
 
 
 def seal(*, hours: int, anchored: bool = True) -> str:
@@ -164,7 +161,7 @@ def seal(*, hours: int, anchored: bool = True) -> str:
     )
 
 
-sql("trail", seal(hours=3), UNSEAL)
+sql("trail", seal(hours=3))
 
 
 @breaks("purposes")
@@ -253,6 +250,7 @@ def broken(sound: Installation):
     yield break_it
     for statement in undo:
         sound.sql.execute(statement)
+    unseal(sound)
 
 
 def test_a_sound_installation_keeps_every_promise_that_applies(sound):
@@ -541,7 +539,19 @@ def test_the_trail_is_sealed_and_anchored_within_two_hours(sound, checkpoints, v
             sound.sql.execute(checkpoint)
         assert answer(sound, "trail").verdict == verdict
     finally:
-        sound.sql.execute(UNSEAL)
+        unseal(sound)
+
+
+def test_what_the_sealer_has_signed_and_anchored_is_evidence(sound, seaweed):
+    seaweed.make_bucket(bucket := f"anchor-{uuid4().hex}")
+    sound.begin_trail(bucket, *seaweed.credentials("admin"))
+    try:
+        trail.seal(sound)
+        found = answer(sound, "trail")
+    finally:
+        unseal(sound)
+
+    assert (found.verdict, "stands outside the database" in found.says) == (Verdict.kept, True)
 
 
 def test_a_trail_that_is_never_sealed_is_no_kept_promise(sound):
@@ -816,8 +826,6 @@ def test_a_second_proof_of_a_day_takes_the_next_name_and_the_first_one_stays(sou
 
 
 def test_a_broken_promise_is_a_red_run_and_a_mail_to_the_officer_and_the_data_team(sound, morning, broken):
-    from callkeeper.errors import NotBalanced
-
     broken("lines")
 
     with pytest.raises(NotBalanced, match="1 promises need somebody"):
@@ -830,8 +838,6 @@ def test_a_broken_promise_is_a_red_run_and_a_mail_to_the_officer_and_the_data_te
 
 
 def test_a_store_that_is_down_is_red_and_told_without_it(sound, morning):
-    from callkeeper.errors import NotBalanced
-
     with store_down(sound), pytest.raises(NotBalanced):
         morning("down")
 
@@ -841,8 +847,6 @@ def test_a_store_that_is_down_is_red_and_told_without_it(sound, morning):
 
 
 def test_a_database_that_is_down_is_told_by_mail_all_the_same(sound, morning):
-    from callkeeper.errors import NotBalanced
-
     sound.change_settings(db_port=1)
     with pytest.raises(NotBalanced, match=f"{len(PROMISES)} promises"):
         morning("down")
@@ -864,6 +868,39 @@ def test_the_command_line_says_each_promise_and_writes_the_page_and_leaves_no_tr
     assert "<title>The notice, 2026-11-25</title>" in page.read_text()
     assert sound.events("notice.proven") == []
     assert stored(sound) == {}
+
+
+def test_the_proof_of_a_day_comes_from_the_store_as_the_trail_knows_it(sound, morning, tmp_path):
+    morning("first")
+    sound.sql.execute("update controller set balancing_test = '' where controller = 'phm'")
+    with pytest.raises(NotBalanced):
+        morning("second")
+    page = tmp_path / "proof.html"
+
+    shown = CliRunner().invoke(command, ["--day", "2026-11-25", "--json", "--html", str(page)], catch_exceptions=False)
+
+    assert shown.exit_code == 1
+    assert shown.output.encode() == stored(sound)["reports/notice/2026-11-25/proof-2.json"]
+    assert page.read_bytes() == stored(sound)["reports/notice/2026-11-25/proof-2.html"]
+
+
+def test_a_proof_that_the_trail_does_not_know_is_not_handed_out(sound, morning):
+    """Whoever may write into the store could put a better one there."""
+    import io
+    from hashlib import sha256
+
+    morning("true")
+    better = stored(sound)["reports/notice/2026-11-25/proof.json"].replace(b'"run":"true"', b'"run":"fine"')
+    where = {"sha256": sha256(better).digest(), "size_bytes": len(better), "content_type": "application/json"}
+    sound.app.store.put("reports/notice/2026-11-25/proof-2.json", io.BytesIO(better), **where)
+
+    with sound.connect() as conn, pytest.raises(StoreConflict, match="not one that the trail knows"):
+        proving.recall(conn, sound.app.store, DAY + timedelta(1))
+
+
+def test_a_day_without_a_proof_says_so(sound):
+    with sound.connect() as conn, pytest.raises(NotFound, match="2026-11-24"):
+        proving.recall(conn, sound.app.store, DAY)
 
 
 def test_the_command_line_fails_where_a_promise_is_broken(sound, broken):

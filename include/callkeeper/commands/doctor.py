@@ -125,6 +125,12 @@ def _configuration(app: App) -> Iterator[Check]:
         for fault in wrong.faults:
             yield _fail("configuration", fault, "")
         return
+    try:
+        _ = app.notice
+    except ConfigurationError as wrong:
+        yield _fail(
+            "configuration", f"{app.settings.notice_file.name}: {wrong}", "Mend the file: `callkeeper prove` reads it."
+        )
     counts = f"{len(config.controllers)} controllers, {len(config.lines)} lines, {len(config.vendors)} vendors"
     yield _ok("configuration", f"{app.settings.config_file.name} is right: {counts}.")
     for finding in controllers.preflight_all(config, helsinki_day(datetime.now(UTC))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,21 @@ _COLOURS = {"kept": "green", "broken": "red", "unknown": "red", "not_yet": None}
     "--html", "target", type=click.Path(dir_okay=False, path_type=Path), help="Writes the page into this file as well."
 )
 @click.option("--quotes", is_flag=True, help="Each promise in the notice's own words, with its control.")
-def prove(as_json: bool, target: Path | None, quotes: bool) -> None:
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="That morning's answers, as they stand in the store.")
+def prove(as_json: bool, target: Path | None, quotes: bool, day: datetime | None) -> None:
     """Asks every promise of the notice of live data: kept, broken, could not be checked, or not yet applicable.
 
     Exit 1 if a promise is broken or could not be checked. The DAG prove_notice does the same each morning, and keeps
-    the answers.
+    the answers: --day shows a morning's, once the trail has been asked whether they are those.
     """
     from callkeeper.jobs import proving
 
     app = wiring.build(settings.load())
-    proof = proving.prove(app, app.notice, code=__version__)
+    if day is None:
+        proof = proving.prove(app, app.notice, code=__version__)
+    else:
+        with app.connect() as conn:
+            proof = proving.recall(conn, app.store, day.date())
     if target is not None:
         target.write_bytes(proving.as_html(proof))
     if as_json:

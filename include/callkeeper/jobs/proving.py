@@ -7,6 +7,7 @@ account and no case is named, and every hold is a legal ground like any other (r
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -23,7 +24,7 @@ from pydantic import TypeAdapter
 from callkeeper import db
 from callkeeper.clock import day_bounds_utc, helsinki_day, request_due
 from callkeeper.controllers import Config, region_allowed
-from callkeeper.errors import CallkeeperError, ConfigurationError
+from callkeeper.errors import CallkeeperError, ConfigurationError, NotFound, StoreConflict
 from callkeeper.jobs.holding import RATIFY_DAYS
 from callkeeper.jobs.pages import day_in_words, number, render, time_in_words
 from callkeeper.jobs.reconciling import FINDINGS
@@ -872,6 +873,22 @@ def record(conn: db.Connection, proof: Proof, actor: Actor, *, sha256: str | Non
     )
     append(conn, actor, [event])
     conn.commit()
+
+
+def recall(conn: db.Connection, store: Store, day: date) -> Proof:
+    """The last proof of a day, as it stands in the store. Raises NotFound, or StoreConflict if the trail knows no such one."""
+    first, after = day_bounds_utc(day)
+    known = {row.digest for row in db.queries().proven_digests(conn, first=first, after=after)}
+    conn.rollback()
+    found = [v for v in store.versions(f"reports/notice/{day}/") if v.key.endswith(".json") and not v.is_delete_marker]
+    if not found:
+        raise NotFound(f"There is no proof of {day} in the store.", mend="The DAG prove_notice keeps one each morning.")
+    last = max(found, key=lambda v: (len(v.key), v.key))  # proof, proof-2, …, proof-10
+    with store.open(last.key, last.version_id) as body:
+        content = body.read()
+    if hashlib.sha256(content).hexdigest() not in known:
+        raise StoreConflict("The proof in the store is not one that the trail knows.", mend="Look who put it there.")
+    return _PROOF.validate_json(content)
 
 
 def lines(proof: Proof) -> Iterator[str]:

@@ -171,6 +171,11 @@ where b.ended_at is null;
 -- When each request for access that is still open froze what it is about: the freeze begins in the transaction that opens it.
 select placed_at from blocker where kind = 'access_freeze' and ended_at is null order by placed_at;
 
+-- name: proven_digests
+-- The hashes of a day's proofs, as the trail was told of them.
+select convert_from(body, 'UTF8')::jsonb ->> 'digest' as digest from event
+where class = 'run' and at >= :first and at < :after and substring(body for 25) = '{"action":"notice.proven"';
+
 -- name: prove_trail^
 -- The newest checkpoint and the newest that stands outside the database, by the real clock; and since when there are events.
 select clock_timestamp() as at, c.epoch, c.size, c.at as sealed_at,
