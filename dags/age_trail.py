@@ -6,7 +6,8 @@ trail's own events never go). Such a month goes as a whole, a class at a time: i
 the event `bodies.expired` that says how many they were and which leaves are theirs. The leaves stay, so the rest of the trail
 is verified as before, and a body that is missing without such an event is tampering. Before it goes each body is compared with
 its leaf once more. Most mornings there is nothing to do. Reports in the store go after the same three years; tombstones once no
-backup (`backups_days`) and no vendor (`retention_days`) still has what they name.
+backup (`backups_days`) and no vendor (`retention_days`) still has what they name. The marks of deleted recordings in the
+suppression go half a year after that: by then import refuses such a call for its age.
 
 **When it is red.** The log of `drop_past_bodies` names each month and what keeps it. Nothing of such a month is dropped.
 

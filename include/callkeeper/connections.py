@@ -457,7 +457,8 @@ def age_trail(context: Mapping[str, Any]) -> dict[str, int]:
         with opened.connect() as conn:
             who = actor(opened, conn, context)
         with opened.connect("ageing") as conn:
-            return ageing.report(ageing.age(conn, who))
+            marks = ageing.age_marks(conn, who)
+            return ageing.report(ageing.age(conn, who)) | {"marks": marks}
 
 
 def age_files(context: Mapping[str, Any]) -> dict[str, int]:

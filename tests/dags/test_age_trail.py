@@ -35,8 +35,8 @@ def month(why_not: str | None, bodies: int = 0) -> Month:
 
 
 def test_what_went_is_counted(age):
-    assert age(month(None, 3), month(None, 4)) == {"months": 2, "bodies": 7}
-    assert age() == {"months": 0, "bodies": 0}
+    assert age(month(None, 3), month(None, 4)) == {"months": 2, "bodies": 7, "marks": 0}
+    assert age() == {"months": 0, "bodies": 0, "marks": 0}
 
 
 def test_a_month_in_use_is_tried_again_and_others_are_not(age):
@@ -51,4 +51,4 @@ def test_it_acts_as_the_ageing_role_and_finds_nothing_in_a_young_trail(office, m
     from callkeeper import connections
 
     monkeypatch.setattr(connections, "app", lambda: office.app)
-    assert connections.age_trail(CONTEXT) == {"months": 0, "bodies": 0}
+    assert connections.age_trail(CONTEXT) == {"months": 0, "bodies": 0, "marks": 0}

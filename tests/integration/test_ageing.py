@@ -306,6 +306,38 @@ def test_nobody_but_the_ageing_role_may(trail):
         ageing.age(conn, Actor(account="data"))
 
 
+# --- marks of what was deleted ---------------------------------------------------------------------------------------
+
+
+def age_marks(office):
+    with db.connect(office.settings, "ageing") as conn:
+        return ageing.age_marks(conn, ACTOR)
+
+
+def test_a_mark_goes_when_nothing_could_bring_back_what_import_would_not_refuse(fresh_office):
+    fresh_office.suppress("recording", b"r")
+    fresh_office.suppress("caller", b"c")
+    since = fresh_office.value("select since from suppression where kind = 'recording'")
+    assert since.date().isoformat() == "2026-11-25"
+
+    # six months, and the 30 days of backups and of the vendor
+    fresh_office.set_clock(datetime(2027, 6, 24, 0, 0, tzinfo=UTC))
+    assert age_marks(fresh_office) == 0
+    fresh_office.set_clock(datetime(2027, 6, 25, 0, 30, tzinfo=UTC))
+    assert age_marks(fresh_office) == 1
+
+    assert fresh_office.rows("select kind from suppression") == [("caller",)]
+    assert [e["count"] for e in fresh_office.events("marks.expired")] == [1]
+
+
+def test_no_mark_goes_while_a_vendor_keeps_for_ever(fresh_office):
+    fresh_office.configure(("retention_days = 30\n", ""))
+    fresh_office.suppress("recording", b"r")
+    fresh_office.set_clock(datetime(2036, 1, 1, tzinfo=UTC))
+
+    assert age_marks(fresh_office) == 0
+
+
 # --- what stands in the store -----------------------------------------------------------------------------------------
 
 OLD, YOUNG = "2023-11-24", "2023-11-25"

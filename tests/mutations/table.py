@@ -643,4 +643,99 @@ MUTATIONS = (
         ),
         tests=("integration/test_subjects.py::test_what_is_forgotten_is_gone_for_ever",),
     ),
+    # --- what people decide, and by whose word ---
+    Mutation(
+        guard="who may decide is changed by an officer",
+        change="by whoever may apply",
+        edits=(("controllers.py", "if changes.of_duties and not _duties", "if False and not _duties"),),
+        tests=(
+            "integration/test_config_apply.py::test_who_may_decide_or_hear_is_changed_by_an_officer_in_force_and_nobody_else",
+        ),
+    ),
+    Mutation(
+        guard="who signs in is known to the installation's own Airflow",
+        change="the environment names the server",
+        edits=(
+            (
+                "commands/signin.py",
+                "settings.written(app.settings.home).airflow_url",
+                "app.settings.airflow_url",
+            ),
+        ),
+        tests=("integration/test_signin.py::test_nobody_signs_in_at_a_server_that_the_environment_names",),
+    ),
+    Mutation(
+        guard="who signs in is asked about directly",
+        change="through the environment's proxy",
+        edits=(("commands/signin.py", "ProxyHandler({})", "ProxyHandler()"),),
+        tests=("integration/test_signin.py::test_nobody_signs_in_through_a_proxy_that_the_environment_names",),
+    ),
+    Mutation(
+        guard="a correction takes nothing out of a hold, in the catalogue",
+        change="the predicate alone",
+        edits=(
+            (
+                "jobs/importing.py",
+                "held = list(q.keep_corrected(conn, recordings=corrections)) if corrections else []",
+                "held: list[db.Row] = []",
+            ),
+        ),
+        tests=holding("what_a_hold_has_covered_stays_held_when_the_vendor_corrects_it_out_of_the_hold"),
+    ),
+    Mutation(
+        guard="a correction takes nothing out of a hold, in quarantine",
+        change="the predicate alone",
+        edits=(("jobs/importing.py", "for r in q.keep_redelivered(conn, vendor=vendor.name)", "for r in ()"),),
+        tests=holding("what_waits_in_quarantine_under_a_hold_stays_held_when_it_is_corrected"),
+    ),
+    Mutation(
+        guard="a narrower hold keeps the vendor's copy of what is gone here",
+        change="it does not take over",
+        edits=(
+            (
+                "jobs/holding.py",
+                "        q.cover_followed(conn, before=hold.blocker, blocker=asked.predicate)\n",
+                "",
+            ),
+        ),
+        tests=holding("what_is_held_at_the_vendor_only_stays_held_there_when_the_hold_is_narrowed"),
+    ),
+    Mutation(
+        guard="a lifted legal hold is noticed, and placed again",
+        change="the flag is believed",
+        edits=(
+            (
+                "jobs/reconciling.py",
+                "if holder.is_held(row.object_key, row.version_id) is False]",
+                "if holder.is_held(row.object_key, row.version_id) is None]",
+            ),
+        ),
+        tests=(
+            "integration/test_reconcile.py::test_a_legal_hold_that_was_lifted_in_the_store_is_told_and_placed_again_by_the_next_settling",
+        ),
+    ),
+    Mutation(
+        guard="no night decides by a wrong clock",
+        change="any clock will do",
+        edits=((DELETING, "if most > CLOCK_TOLERANCE:", "if most > 1000 * CLOCK_TOLERANCE:"),),
+        tests=(
+            "dags/test_delete_expired.py::test_a_night_under_a_wrong_clock_deletes_nothing_though_a_forecast_had_foreseen_it",
+        ),
+    ),
+    Mutation(
+        guard="a word about a vendor is said to exactly what was seen",
+        change="to whatever is open",
+        edits=(("jobs/approving.py", "if _open_lines(lines, seen.vendor).scope != seen.scope:", "if False:"),),
+        tests=sweep(
+            "what_is_open_at_a_vendor_that_left_the_configuration_is_asked_of_nobody_and_ends_by_a_persons_word"
+        ),
+    ),
+    Mutation(
+        guard="what a vendor left in staging goes when its term is over",
+        change="it stays",
+        edits=((DELETING, 'done["stranded"] = _plan_stranded(conn, rules, actor)', 'done["stranded"] = 0'),),
+        tests=(
+            "integration/test_import.py::test_what_a_vendor_left_in_staging_that_is_no_longer_configured_goes_when_its_term_is_over",
+        ),
+    ),
 )

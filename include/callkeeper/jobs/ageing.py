@@ -19,7 +19,7 @@ from callkeeper.controllers import Config
 from callkeeper.errors import CallkeeperError, StoreRefused
 from callkeeper.media import Destroyer
 from callkeeper.trail.append import append
-from callkeeper.trail.events import Actor, BodiesExpired, FilesExpired, canonical, utc
+from callkeeper.trail.events import Actor, BodiesExpired, FilesExpired, MarksExpired, canonical, utc
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,19 @@ def report(months: list[Month]) -> dict[str, int]:
             retry=all(m.why_not == "busy" for m in waiting),
         )
     return {"months": len(months), "bodies": sum(m.bodies for m in months)}
+
+
+def age_marks(conn: db.Connection, actor: Actor) -> int:
+    """Drops the tombstones' marks that nothing needs any more, with their event; commits. ``conn`` is the ageing role's.
+
+    A mark stays for the recordings' term and as long again as the oldest backup, or the vendor that keeps calls longest, may have what
+    was deleted: import refuses the call then, by its own time. While a vendor keeps for ever, all stay.
+    """
+    gone: int = db.queries().expire_marks(conn)
+    if gone:
+        append(conn, actor, [MarksExpired(count=gone)])
+    conn.commit()
+    return gone
 
 
 # --- what stands in the store -----------------------------------------------------------------------------------------

@@ -9,3 +9,7 @@ select count, digest, why_not from expiry(:event_class, :month::date);
 -- name: expire_bodies$
 -- Drops a class's month of bodies, with the event that says so; returns how many there were.
 select expire_bodies(:event_class, :month::date, :body);
+
+-- name: expire_marks$
+-- Drops the marks of deleted recordings that nothing needs any more; how many.
+select expire_marks();

@@ -364,6 +364,15 @@ class FilesExpired(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MarksExpired(Event):
+    """Marks of deleted recordings went: neither a backup nor a vendor could bring one back that import would not refuse."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "marks.expired"
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RestoreChecked(Event):
     """A restored database was told what must not rise: marks that it lacked, deletions planned again, audio lost."""
 

@@ -348,6 +348,28 @@ comment on table hold_too_late is 'What a hold covers and could not save: its de
 grant select, insert, update on hold, hold_predicate, hold_request, hold_too_late to callkeeper_app;
 """
 
+# Asked of the configuration in force, so that whoever may call it cannot shorten a term.
+MARKS = """
+create function expire_marks() returns bigint language sql security definer set search_path = callkeeper, pg_temp
+begin atomic
+    with terms as (
+        select (body::jsonb -> 'terms' ->> 'retention_months')::integer as months, (body::jsonb -> 'terms' ->> 'backups_days')::integer as days
+        from config_version order by version desc limit 1
+    ), gone as (
+        delete from suppression p using terms t
+        where p.kind = 'recording' and not exists (select from vendor where retention_days is null)
+          and p.since < callkeeper_now() - make_interval(months => t.months)
+            - make_interval(days => greatest(t.days, (select max(retention_days) from vendor)))
+        returning 1
+    )
+    select count(*) from gone;
+end;
+comment on function expire_marks is
+    'Tombstones'' marks go once neither a backup nor a vendor could bring back the call before its term is over: then import refuses it.';
+revoke execute on function expire_marks from public;
+grant execute on function expire_marks to callkeeper_ageing;
+"""
+
 RECONCILING = """
 create table reconciliation (
     reconciliation bigint generated always as identity primary key,
@@ -378,7 +400,7 @@ grant select on reconciliation to callkeeper_auditor;
 
 
 def upgrade() -> None:
-    for part in (CATALOGUE, CHECKS, DECISIONS, NIGHTS, JOURNAL, HOLDS, RECONCILING):
+    for part in (CATALOGUE, CHECKS, DECISIONS, NIGHTS, JOURNAL, HOLDS, MARKS, RECONCILING):
         # psycopg itself: several statements at once, and no reading of % and : as parameters
         driver = op.get_bind().connection.driver_connection
         assert driver is not None
