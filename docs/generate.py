@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, notice.md and the runbooks. A test compares."""
+"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, findings.md, notice.md and the runbooks. A test compares."""
 
 from __future__ import annotations
 
@@ -110,6 +110,20 @@ def troubles_page() -> str:
     return MADE + "\n".join(lines) + "\n"
 
 
+def findings_page() -> str:
+    from callkeeper.trail.verify import FINDINGS, REMARKS
+
+    lines = [
+        "# What the verifier finds", "",
+        "The names that `callkeeper-verify` gives to what it finds; they stay the same from release to release. See [for the auditor](auditor.md).", "",
+        "## Broken", "", "Each of these makes the exit code 1.", "", "| finding | what it means |", "|---|---|",
+    ]  # fmt: skip
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in FINDINGS.items()]
+    lines += ["", "## To be known", "", "These break nothing.", "", "| remark | what it means |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in REMARKS.items()]
+    return MADE + "\n".join(lines) + "\n"
+
+
 def notice_page() -> str:
     from callkeeper.jobs.proving import CHECKS, SCHEMA, Verdict
     from callkeeper.notice import load_notice
@@ -144,6 +158,7 @@ def pages() -> dict[Path, str]:
         DOCS / "events.md": events_page(),
         DOCS / "reasons.md": reasons_page(),
         DOCS / "troubles.md": troubles_page(),
+        DOCS / "findings.md": findings_page(),
         DOCS / "notice.md": notice_page(),
     }
     for dag in sorted((PROJECT / "dags").glob("*.py")):

@@ -106,6 +106,17 @@ class Log:
         self.epochs: list[Stage] = []
         self.expiries: list[tuple[str, str]] = []
 
+    @classmethod
+    def of(cls, events: Iterable[tuple[int, int, str, datetime, bytes]]) -> Log:
+        """What others wrote (id, xid, class, at, body), sealed."""
+        log = cls()
+        for id_, xid, klass, at, text in events:
+            log.id, log.xid = id_ - 1, max(log.xid, xid)
+            log.at = at
+            log.write(klass, text, xid)
+        log.seal()
+        return log
+
     # --- events -------------------------------------------------------------------------------------------------------
 
     @property

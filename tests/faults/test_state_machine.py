@@ -11,7 +11,9 @@ import random
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -30,10 +32,12 @@ from callkeeper.blockers import Predicate
 from callkeeper.clock import helsinki_day
 from callkeeper.errors import CallkeeperError, NotAllowed
 from callkeeper.jobs import approving, holding, quarantining
+from callkeeper.trail import verify
 from deliver import PHM, PUNAVAARA, Call
 from faults.killing import steps
 from faults.world import STORE_MODES, VENDOR_MODES, Died, Fault, World
 from installation import ACTOR, DAY, NOW
+from trails import Log
 
 SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(10**9))
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))
@@ -383,6 +387,7 @@ class WaysOut(RuleBasedStateMachine):
         ):
             assert row.vendor_answer == "refused" or row.too_late, "open at its vendor for ever"
         self._everything()
+        self._an_auditor_is_content()
         before = [e for e in world.events() if "recording" in e], world.versions(), dict(world.vendor.recordings)
         self._night()
         assert (
@@ -394,6 +399,19 @@ class WaysOut(RuleBasedStateMachine):
         note(f"{dict(counts)}, {len(self.calls)} calls, {len(self.cases)} holds")
         COUNTED.update(counts)
 
+    def _an_auditor_is_content(self) -> None:
+        """Sealed, exported and judged, the story has nothing in it that cannot be."""
+        rows = self.world.rows(
+            "select id, xid::text::bigint as xid, class as of, at, body from event where xid > %s::xid8 order by id",
+            self.world._first_xid,
+        )
+        log = Log.of((r.id, r.xid, r.of, r.at.astimezone(UTC), bytes(r.body)) for r in rows)
+        with TemporaryDirectory() as folder:
+            verdict = verify.verify(log.bundle(Path(folder)), [verify.parse_key(log.key)])
+        assert verdict.ok, verdict.findings
+        JUDGED.update(verdict.meaning)
+        JUDGED["uncounted runs"] += verdict.remark_counts["uncounted_run"]
+
     def _everything(self) -> None:
         self.no_effect_was_out_of_turn()
         self.what_a_hold_covers_keeps_every_version()
@@ -403,6 +421,8 @@ class WaysOut(RuleBasedStateMachine):
 
 COUNTED: Counter[str] = Counter()
 """How the deletions of all stories ended."""
+JUDGED: Counter[str] = Counter()
+"""What the auditor's verifier looked at in all of them."""
 
 
 def test_a_refused_call_that_is_corrected_out_of_a_hold_stays_and_goes_once_the_hold_has_ended(world):
@@ -469,5 +489,8 @@ def test_whatever_happens_in_whatever_order(world):
         number += 1
         if time.monotonic() - began >= SOAK_SECONDS:
             break
-    print(f"seeds {SEED} to {number - 1}, {EXAMPLES} stories each; deletions: {dict(COUNTED)}")
+    print(
+        f"seeds {SEED} to {number - 1}, {EXAMPLES} stories each; deletions: {dict(COUNTED)}, verified: {dict(JUDGED)}"
+    )
     assert COUNTED["done"] > 0
+    assert JUDGED["nights"] > JUDGED["uncounted runs"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -352,3 +355,50 @@ def test_the_commands_say_what_was_exported_and_the_key(lived, tmp_path, monkeyp
     key = runner.invoke(audit.group, ["key"], catch_exceptions=False).output.splitlines()
     assert verify.main([str(tmp_path / "b"), "--key", key[0]]) == 0
     assert verify.main([str(tmp_path / "b"), "--fingerprint", key[1].strip()]) == 0
+
+
+def test_a_sample_tells_whole_stories_in_words_and_can_be_proven(lived, tmp_path, monkeypatch):
+    monkeypatch.setattr(audit.settings, "load", lambda: lived.settings)
+    runner = CliRunner()
+    words = ["sample", "--seed", "spring visit", "-n", "8", "--proofs", str(tmp_path / "proofs.json")]
+
+    told = runner.invoke(audit.group, words, catch_exceptions=False).output
+
+    assert runner.invoke(audit.group, words, catch_exceptions=False).output == told
+    with lived.app.connect("auditor") as conn:
+        items = auditing.sample(conn, seed="spring visit", n=8)
+        others = auditing.sample(conn, seed="autumn visit", n=8)
+    assert {i.kind for i in items} == {"deleted recording", "held recording", "quarantined recording", "hold", "run"}
+    assert [i.id for i in items] != [i.id for i in others]
+    deleted = next(i for i in items if i.kind == "deleted recording")
+    assert [t.what.event.action for t in deleted.story] == [
+        "recording.kept", "deletion.planned", "deletion.armed", "deletion.sending", "deletion.store_gone", "deletion.vendor_asked",
+        "deletion.vendor_answered", "deletion.done",
+    ]  # fmt: skip
+    assert f"deleted recording {deleted.id}" in told
+    assert "The end of a recording: gone in the store and at the vendor" in told
+    key = str(lived.app.seal_keys.live[0].verifier)
+    assert verify.main([str(tmp_path / "proofs.json"), "--key", key]) == 0
+
+
+def test_the_auditors_page_works_as_it_is_written(lived, tmp_path):
+    """From a folder and a key to a verdict, with the one file, in a Python that knows nothing of callkeeper."""
+    export(lived, tmp_path / "FOLDER")
+    (tmp_path / "KEY").write_text(f"{lived.app.seal_keys.live[0].verifier}\n")
+    (tmp_path / "CHECKPOINTS").mkdir()
+    anchor = lived.app.anchor
+    for (epoch, size), where in anchor.standing().notes.items():
+        (tmp_path / "CHECKPOINTS" / f"{epoch}-{size}.note").write_bytes(anchor.read(where))
+    shutil.copy(verify.__file__, tmp_path / "verify.py")
+    page = (Path(__file__).parents[2] / "docs" / "auditor.md").read_text()
+    (line,) = re.findall(r"```sh\n(.*)\n```", page)
+
+    python, *words = line.split()
+    ran = subprocess.run([sys.executable, "-I", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert python == "python"
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "VERIFIED, to these sizes" in ran.stdout
+    assert f"Compared with {len(notes_of(lived))} checkpoints" in ran.stdout
+    for name in re.findall(r"`([a-z]+_[a-z_]+)`", page):
+        assert name in verify.FINDINGS or name in verify.REMARKS

@@ -809,12 +809,63 @@ def test_an_empty_trail_is_no_yes(tmp_path):
     assert names(judged(tmp_path, log)) == {"nothing_sealed"}
 
 
+# --- a sample ---------------------------------------------------------------------------------------------------------
+
+
+def a_sample(log: Log, leaves: tuple[int, ...] = (3, 20)) -> dict[str, Any]:
+    """What `callkeeper audit sample --proofs` writes."""
+    entries = log.epoch.entries
+    proofs = verify.inclusion_proofs(b"".join(e.hash for e in entries), leaves)
+    events_ = [
+        {
+            "epoch": 1,
+            "seq": n,
+            "data": entries[n].data.decode(),
+            "proof": [base64.b64encode(h).decode() for h in proofs[n]],
+        }
+        for n in leaves
+    ]
+    items = [{"kind": "run", "id": "x", "events": events_}]
+    return {"format": 1, "seed": "s", "checkpoints": {"1": log.epoch.notes[-1]}, "items": items}
+
+
+def test_a_sample_is_verified_by_its_proofs(tmp_path, capsys):
+    (tmp_path / "sample.json").write_text(json.dumps(a_sample(a_story())))
+    assert verify.main([str(tmp_path / "sample.json"), "--key", KEY]) == 0
+    assert "each of its 2 events" in capsys.readouterr().out
+    assert verify.main([str(tmp_path / "sample.json"), "--key", Signer("stranger").key]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        (("items", 0, "events", 0, "seq"), 4, {"wrong_proof"}), (("items", 0, "events", 0, "epoch"), 2, {"wrong_proof"}),
+        (("items", 0, "events", 0, "data"), "1 1 import {}", {"wrong_proof"}), (("items", 0, "events", 0, "proof"), [], {"wrong_proof"}),
+        (("checkpoints", "1"), a_story(8).epoch.notes[-1], {"wrong_proof"}),
+        (("checkpoints", "1"), a_story(log=Log(seed="other")).epoch.notes[-1], {"unknown_key"}),
+    ],
+)  # fmt: skip
+def test_a_sample_that_was_changed_is_not(path, value, found):
+    whole = a_sample(a_story())
+    place: Any = whole
+    for word in path[:-1]:
+        place = place[word]
+    place[path[-1]] = value
+    assert names(verify.verify_sample(json.dumps(whole).encode(), [verify.parse_key(KEY)])) >= found
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b"[" * 50_000, json.dumps(a_sample(a_story(), ())).encode()])
+def test_what_is_no_sample_is_neither_yes_nor_no(raw):
+    with pytest.raises(verify.Unreadable):
+        verify.verify_sample(raw, [verify.parse_key(KEY)])
+
+
 # --- the names --------------------------------------------------------------------------------------------------------
 
 
 def test_every_finding_has_a_case_here():
     raised = set().union(*(found for *_, found in [*IN_THE_LOG, *IN_THE_FOLDER]))
-    elsewhere = {"cut_tail", "two_histories", "kept_unsigned", "live_without_yes", "behind_horizon"}
+    elsewhere = {"cut_tail", "two_histories", "kept_unsigned", "live_without_yes", "behind_horizon", "wrong_proof"}
     assert raised | elsewhere == set(verify.FINDINGS)
 
 

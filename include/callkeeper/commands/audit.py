@@ -42,6 +42,32 @@ def export(folder: Path, first: datetime | None, last: datetime | None) -> None:
 
 
 @group.command()
+@click.option("--seed", required=True, help="The auditor's own words: the same draw the same.")
+@click.option("-n", "n", type=click.IntRange(1, 10_000), default=25, show_default=True, help="How many items.")
+@click.option(
+    "--proofs",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file for callkeeper-verify: each event's proof.",
+)
+def sample(seed: str, n: int, proofs: Path | None) -> None:
+    """Draws deleted, held and quarantined recordings, holds and runs, and tells each one's whole story."""
+    from callkeeper.jobs import auditing
+
+    app = wiring.build(settings.load())
+    with app.connect("auditor") as conn:
+        items = auditing.sample(conn, seed=seed, n=n)
+        if proofs:
+            proofs.write_text(auditing.prove(conn, items, seed=seed))
+    for number, item in enumerate(items, 1):
+        click.secho(f"{number}. {item.kind} {item.id}", bold=True)
+        for told in item.story:
+            click.echo(f"   {told.words}")
+        if item.steps and item.kind == "run":
+            click.echo(f"   and of single recordings: {', '.join(f'{k} {action}' for action, k in item.steps.items())}")
+    click.echo(f"{len(items)} items, drawn by the seed {seed!r}" + (f"; proofs in {proofs}" if proofs else ""))
+
+
+@group.command()
 def key() -> None:
     """The keys that sign now, and the fingerprint of each: for the auditor, by a way that is not this system's."""
     from callkeeper.trail.verify import fingerprint

@@ -5,11 +5,12 @@ The folder's form is what ``trail/verify.py`` reads; what it means is in docs/au
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO
@@ -17,7 +18,8 @@ from typing import IO
 from callkeeper import db
 from callkeeper.clock import HELSINKI
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.trail.events import BodiesExpired, SealKeyAdded, utc
+from callkeeper.trail.events import BodiesExpired, Event, Recorded, SealKeyAdded, read, utc
+from callkeeper.trail.verify import inclusion_proofs, parse_checkpoint
 
 PAGE_ROWS = 20_000
 BODIES_A_FILE = 100_000
@@ -213,3 +215,106 @@ def _unsealed(conn: db.Connection, folder: Path) -> int:
                 file.write(_data(row) + b"\n")
             n, xid, event = n + len(rows), rows[-1].xid, rows[-1].id
     return n
+
+
+# --- a sample ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """An event of an item's story, and where it stands in the tree; ``data`` is what its leaf is a hash of."""
+
+    epoch: int
+    seq: int
+    data: bytes
+    what: Recorded
+
+    @property
+    def words(self) -> str:
+        """When, what, its codes, and who: no personal data, since the trail has none."""
+        event, actor = self.what.event, self.what.actor
+        sentence = " ".join((type(event).__doc__ or "").split()).split(". ")[0].rstrip(".")
+        facts = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in _facts(event))
+        who = actor.account or f"{actor.dag}, run {actor.run}, task {actor.task}, try {actor.attempt}"
+        at = f"{self.what.at.astimezone(HELSINKI):%Y-%m-%d %H:%M:%S}"
+        return f"{at}  {event.action}: {sentence}. ({facts + '; ' if facts else ''}by {who}; leaf {self.seq} of epoch {self.epoch})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """What was drawn, its sealed events in the order in which they were written, and how many of single recordings a run wrote."""
+
+    kind: str
+    id: str
+    story: tuple[Told, ...]
+    steps: Mapping[str, int]
+
+
+def sample(conn: db.Connection, *, seed: str, n: int) -> list[Item]:
+    """Draws ``n`` deleted, held and quarantined recordings, holds and runs: the same ones for the same seed and trail."""
+    q = db.queries()
+    conn.rollback()
+    drawn = list(q.audit_draw(conn, seed=seed, n=n))
+    ids = [row.id for row in drawn]
+    stories: dict[str, list[Told]] = {}
+    for row in q.audit_stories(conn, ids=ids):
+        told = Told(epoch=row.epoch, seq=row.seq, data=_data(row), what=read(row.body))
+        stories.setdefault(row.item, []).append(told)
+    steps: dict[str, dict[str, int]] = {}
+    for row in q.audit_run_steps(conn, ids=ids):
+        steps.setdefault(row.item, {})[row.action] = row.n
+    conn.rollback()
+    return [
+        Item(kind=row.kind, id=row.id, story=tuple(stories.get(row.id, ())), steps=steps.get(row.id, {}))
+        for row in drawn
+    ]
+
+
+def prove(conn: db.Connection, items: Sequence[Item], *, seed: str) -> str:
+    """The sample as a file that `callkeeper-verify` reads: each event with the proof that it stands under a checkpoint.
+
+    Reads all leaf hashes of the epochs that occur (32 bytes each) into memory.
+    """
+    q = db.queries()
+    notes = {epoch: q.audit_last_note(conn, epoch=epoch) for epoch in sorted({t.epoch for i in items for t in i.story})}
+    proofs: dict[tuple[int, int], list[str]] = {}
+    for epoch, note in notes.items():
+        size = parse_checkpoint(note.encode()).size
+        leaves = b"".join(
+            q.audit_hashes(conn, epoch=epoch, start=at, end=min(at + PAGE_ROWS, size))
+            for at in range(0, size, PAGE_ROWS)
+        )
+        wanted = {t.seq for i in items for t in i.story if t.epoch == epoch}
+        for seq, proof in inclusion_proofs(leaves, wanted).items():
+            proofs[epoch, seq] = [base64.b64encode(node).decode() for node in proof]
+    conn.rollback()
+    body = {
+        "format": 1,
+        "seed": seed,
+        "checkpoints": {str(epoch): note for epoch, note in notes.items()},
+        "items": [
+            {
+                "kind": item.kind,
+                "id": item.id,
+                "events": [
+                    {"epoch": t.epoch, "seq": t.seq, "data": t.data.decode(), "proof": proofs[t.epoch, t.seq]}
+                    for t in item.story
+                ],
+            }
+            for item in items
+        ],
+    }
+    return json.dumps(body, indent=1) + "\n"
+
+
+def _facts(event: Event) -> Iterator[tuple[str, object]]:
+    """An event's own facts, but whose it is."""
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if field.name in ("recording", "blocker", "state_before", "state_after") or value in (None, (), ""):
+            continue
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{n} {name}" for name, n in sorted(value.items())) or "none"
+        elif isinstance(value, tuple):
+            value = ", ".join(map(str, value))
+        yield field.name.rstrip("_"), value

@@ -37,3 +37,58 @@ order by e.xid, e.id limit :limit;
 -- name: audit_said
 -- What the trail says of itself with that action, oldest first.
 select e.body from event e where e.class = 'trail' and convert_from(e.body, 'UTF8')::jsonb ->> 'action' = :action order by e.xid, e.id;
+
+-- name: audit_draw
+-- Draws items of the sealed trail by a seed, as many of each kind as there are, in turn: the same seed of the same trail draws the same.
+with item as (
+    select distinct case b.body ->> 'action'
+            when 'deletion.done' then 'deleted recording' when 'legal_hold.placed' then 'held recording'
+            when 'recording.quarantined' then 'quarantined recording' when 'blocker.placed' then 'hold' else 'run' end as kind,
+        case b.body ->> 'action'
+            when 'deletion.done' then b.body ->> 'recording' when 'legal_hold.placed' then b.body ->> 'recording'
+            when 'recording.quarantined' then b.body ->> 'recording' when 'blocker.placed' then b.body ->> 'blocker'
+            else b.body -> 'actor' ->> 'run' end as id
+    from event e cross join lateral (select convert_from(e.body, 'UTF8')::jsonb as body) b
+    where e.class in ('deletion', 'blocker', 'import', 'run')
+      -- The bytes are canonical: the action comes first.
+      and convert_from(substring(e.body from 12 for 32), 'UTF8')
+          ~ '^(deletion.done|legal_hold.placed|recording.quarantined|blocker.placed|night.balanced|import.balanced)"'
+      and exists (select from leaf l where l.event_id = e.id)
+), ranked as (
+    select kind, id, row_number() over (partition by kind order by sha256(convert_to(:seed || chr(10) || kind || chr(10) || id, 'UTF8'))) as nth
+    from item where id is not null
+)
+select kind, id from ranked order by nth, kind limit :n;
+
+-- name: audit_stories
+-- The sealed events of recordings and holds, and of runs those that are of no single recording: each with its place in the tree.
+with told as (
+    select e.id, e.xid, e.class, e.at, e.body, substring(t.text from '"recording":"([0-9a-f-]{36})"') as recording,
+        substring(t.text from '"blocker":"([0-9a-f-]{36})"') as blocker, substring(t.text from '"run":"([^"]*)"') as run
+    from event e cross join lateral (select convert_from(e.body, 'UTF8') as text) t
+), wanted as (
+    select recording as item, * from told where recording = any (:ids)
+    union all
+    select blocker, * from told where blocker = any (:ids) and recording is null
+    union all
+    select run, * from told where run = any (:ids) and recording is null and blocker is null
+)
+select w.item, w.id, w.xid::text as xid, w.class as class_, w.body, l.epoch, l.seq
+from wanted w join leaf l on l.event_id = w.id
+order by w.item, w.id;
+
+-- name: audit_run_steps
+-- How many events of single recordings some runs wrote, by their action.
+select t.run as item, t.action, count(*) as n
+from event e cross join lateral (
+    select substring(text from '"run":"([^"]*)"') as run, substring(text from '^{"action":"([a-z_.]*)"') as action, text
+    from (select convert_from(e.body, 'UTF8') as text) s) t
+where t.run = any (:ids) and t.text ~ '"recording":"' group by 1, 2 order by 1, 2;
+
+-- name: audit_hashes$
+-- The hashes of some leaves, one behind the other.
+select string_agg(leaf_hash, ''::bytea order by seq) from leaf where epoch = :epoch and seq >= :start and seq < :end;
+
+-- name: audit_last_note$
+-- An epoch's newest checkpoint.
+select note from checkpoint where epoch = :epoch order by size desc limit 1;
