@@ -1349,6 +1349,7 @@ CLASS_OF: Mapping[str, str] = {
     "restore.checked": "run",
     "reconciliation.ended": "run",
     "notice.proven": "run",
+    "files.expired": "run",
     "run.started": "run",
     "run.ended": "run",
     "task.started": "run",
