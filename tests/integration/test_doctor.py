@@ -125,6 +125,13 @@ def test_every_fault_of_the_configuration_is_told_and_the_rest_is_still_looked_a
     assert [c.area for c in found if c.verdict is Verdict.ok] == ["schema"]
 
 
+def test_a_file_of_promises_that_is_wrong_is_a_failure(app, tmp_path):
+    file = tmp_path / "notice.toml"
+    file.write_text("[notice]\nversion = 2023-09-12\n")
+
+    assert "notice.toml is wrong" in failures(having(app, notice_file=file), "configuration")[0]
+
+
 def test_what_stops_the_import_is_a_failure_and_what_will_a_warning(app, config_file):
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     text = config_file.read_text().replace('valid_to = "until further notice"', f"valid_to = {tomorrow}", 1)

@@ -312,6 +312,36 @@ def test_a_longer_term_in_the_rows_does_not_make_the_promise_longer(sound):
     assert (later.verdict, later.figure) == (Verdict.broken, "2 overdue")
 
 
+def test_what_was_blocked_when_a_night_last_looked_is_overdue_all_the_same(sound):
+    """Nights that do not happen must not make it invisible: the journal still says "blocked" though the hold has ended."""
+    sound.go_live()
+    blocker = sound.block(recordings=(recording(sound),))
+    sound.set_clock(NOW + timedelta(days=183))
+    sound.sweep()
+    sound.sql.execute("update blocker set ended_at = callkeeper_now() where blocker = %s", (blocker,))
+    sound.sql.execute("delete from deletion where state <> 'blocked'")
+    sound.sql.execute(
+        "alter table recording disable trigger user; delete from recording where controller = 'phm'; alter table recording enable trigger user"
+    )
+    sound.set_clock(NOW + timedelta(days=186))
+
+    found = answer(sound, "retention")
+
+    assert sound.rows("select state from deletion") == [("blocked",)]
+    assert (found.verdict, found.figure) == (Verdict.broken, "1 overdue")
+
+
+def test_what_the_journal_alone_knows_is_overdue_too(sound):
+    sound.sql.execute(
+        "insert into deletion (recording, vendor, trigger, state, due_at, object_key, version_id, trouble) values "
+        "(gen_random_uuid(), 'linna', 'quarantine_rejected', 'needs_human', callkeeper_now() - interval '49 hours', 'rec/x', 'v', 'store_refused')"
+    )
+
+    found = answer(sound, "retention")
+
+    assert (found.verdict, found.figure) == (Verdict.broken, "1 overdue")
+
+
 def test_quarantined_audio_is_overdue_too(sound):
     deliver(sound.linna, DAY, [Call(id="long", start=at(10), ms=3100)], seq=2)
     sound.run("again")
@@ -454,6 +484,7 @@ def test_a_part_of_the_trail_without_its_trigger_is_seen(sound):
         "update recording set pseudonym_key = 'another'",
         "update recording set caller_state = 'withheld'",
         "update recording set object_key = 'rec/2027-05-25/0401234501'",
+        "update recording set direction = 'outbound'",
         "update key set retired_at = callkeeper_now() where purpose = 'pseudonym'",
     ],
 )

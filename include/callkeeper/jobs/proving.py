@@ -423,13 +423,15 @@ def columns_stored(look: Look, _: Promise) -> Answer:
 
 def customer_register(look: Look, _: Promise) -> Answer:
     """No column names a customer, no other table, server, publication or role is joined to the database."""
-    ways = [f"{row.kind} {row.name}" for row in db.queries().prove_ways_out(look.conn)]
+    rows = list(db.queries().prove_ways_out(look.conn))
+    # A role may have a person's name.
+    ways = [f"{row.kind} {row.name}" if row.kind != "role" else "a role that may connect" for row in rows]
     figure = _n(len(ways), "way", "ways") + " to another register"
     if ways:
         return _broken(
             figure,
             f"The database can be joined with another one: {_some(ways)}.",
-            "Find out who made it, and take it away; tell the privacy officer.",
+            "Find out who made it (psql: \\dn, \\du), and take it away; tell the privacy officer.",
         )
     return _kept(
         figure,
@@ -544,6 +546,7 @@ def numbers_sealed(look: Look, _: Promise) -> Answer:
         "pseudonyms under a key that is not in use": row.no_key,
         "sealed values too short to be sealed": row.readable,
         "numbers of callers that withheld theirs": row.withheld,
+        "called numbers that could be read": row.called if look.in_force.policy.other_party != "store" else 0,
         "objects whose key is more than a day and a random id": row.named,
         "calls on a line that was never ours, in clear": row.strange_lines,
     }
@@ -632,19 +635,17 @@ def duties_apart(look: Look, _: Promise) -> Answer:
 
 def oldest_recording(look: Look, _: Promise) -> Answer:
     """Nothing that no blocker keeps is here 48 hours after its term, by its row's clock or by the notice's own six months."""
-    q, by = db.queries(), look.now - OVERDUE_AFTER
-    row = q.prove_retention(look.conn, months=NOTICE_MONTHS, by=by)
-    late = list(q.report_overdue(look.conn, by=by))
-    overdue = sum(r.n for r in late) + row.beyond
-    other = row.quarantined + row.staged
+    row = db.queries().prove_retention(look.conn, months=NOTICE_MONTHS, by=look.now - OVERDUE_AFTER)
+    overdue, other = row.overdue + row.beyond, row.in_journal + row.quarantined + row.staged
     if overdue or other or row.longer:
         said = []
         if overdue:
-            oldest = min((r.oldest_due_at for r in late), default=None)
-            since = f", the oldest due since {time_in_words(oldest)}" if oldest else ""
+            since = f", the oldest due since {time_in_words(row.oldest_due)}" if row.overdue else ""
             said.append(f"{_n(overdue, 'recording')} are here more than 48 hours after their term{since}.")
         if other:
-            said.append(f"{_n(other, 'quarantined or staged call')} are here more than 48 hours after six months.")
+            said.append(
+                f"{_n(other, 'call')} in quarantine, staging or the journal are here more than 48 hours after theirs."
+            )
         if row.longer:
             said.append(f"{_n(row.longer, 'recording')} have a term of more than six months.")
         figure = f"{number(overdue + other)} overdue" if overdue + other else f"{number(row.longer)} with a longer term"

@@ -84,21 +84,22 @@ group by 1, 2 order by 1, 2;
 -- name: prove_numbers^
 -- Calls with a number, and those whose number is not kept as it should be: a pseudonym that is no keyed hash, or under a key that is
 -- not in use; a sealed value too short to be one; an object's key that is more than a day and a random id; a withheld number that
--- is there. A line in quarantine or staging that is none of ours could be a person's number.
+-- is there; the called party's, sealed to be read. A line in quarantine or staging that is none of ours could be a person's number.
 select count(*) as calls, count(pseudonym) as pseudonyms, count(sealed_number) as sealed,
     count(*) filter (where octet_length(pseudonym) <> :hash_bytes) as no_hash,
     count(*) filter (where pseudonym is not null and coalesce(pseudonym_key, '') <> all (
         array(select key_id from key where purpose = 'pseudonym' and retired_at is null))) as no_key,
     count(*) filter (where octet_length(sealed_number) < :sealed_bytes) as readable,
     count(*) filter (where caller_state <> 'known' and coalesce(pseudonym, sealed_number) is not null) as withheld,
+    count(*) filter (where direction = 'outbound' and sealed_number is not null) as called,
     -- a day and a UUID, by what is left without their digits: a pattern would take six times as long
     count(*) filter (where length(object_key) <> 51 or left(object_key, 4) <> 'rec/'
         or translate(substr(object_key, 5), '0123456789abcdef', '') <> '--/----') as named,
     count(*) filter (where line <> all (array(select number from line))) as strange_lines
 from (
-    select caller_state, pseudonym, pseudonym_key, sealed_number, object_key, line from recording
-    union all select caller_state, pseudonym, pseudonym_key, sealed_number, object_key, line from staging
-    union all select caller_state, pseudonym, pseudonym_key, sealed_number, object_key, line from quarantine
+    select caller_state, direction, pseudonym, pseudonym_key, sealed_number, object_key, line from recording
+    union all select caller_state, direction, pseudonym, pseudonym_key, sealed_number, object_key, line from staging
+    union all select caller_state, direction, pseudonym, pseudonym_key, sealed_number, object_key, line from quarantine
 ) c;
 
 -- name: prove_other_roles
@@ -113,15 +114,23 @@ where r.rolname in ('callkeeper_app', 'callkeeper_sealer', 'callkeeper_ageing', 
 order by 1;
 
 -- name: prove_retention^
--- The oldest term among living recordings that nothing blocks, and what is here beyond the notice's months and the hours of grace:
--- recordings whose own term is longer than the notice's, quarantined and staged audio. What a blocker covers is not counted.
+-- The oldest term among living recordings that nothing blocks, and what is here beyond its term and the hours of grace: recordings,
+-- whatever the journal says of them, by the notice's months where their own term is longer; what the journal alone knows;
+-- quarantined and staged audio. What a blocker covers is not counted.
 select (select count(*) from recording) as recordings,
     (select r.eligible_at from recording r
      where not exists (select from blocker b where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at))
      order by r.eligible_at limit 1) as oldest_due,
     (select count(*) from recording where retention_months > :months) as longer,
-    (select count(*) from recording r where r.retention_months > :months and retention_eligible_at(r.started_at, :months) <= :by
+    (select count(*) from recording r where r.eligible_at <= :by
+       and not exists (select from blocker b where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at))) as overdue,
+    (select count(*) from recording r where r.eligible_at > :by and r.retention_months > :months
+       and retention_eligible_at(r.started_at, :months) <= :by
        and not exists (select from blocker b where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at))) as beyond,
+    (select count(*) from leaving l join deletion d on d.recording = l.recording
+     where d.state in ('planned', 'armed', 'sending', 'needs_human', 'blocked') and d.store_gone_at is null and d.due_at <= :by
+       and not l.in_catalogue and not exists (select from quarantine q where q.recording = d.recording)
+       and not exists (select from blocker b where covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at))) as in_journal,
     (select count(*) from quarantine q where q.version_id is not null and retention_eligible_at(q.counts_from, :months) <= :by
        and not exists (select from blocker b where covers(b, q.recording, q.controller, q.line, q.pseudonym, q.started_at))) as quarantined,
     (select count(*) from staging s where s.version_id is not null
@@ -136,10 +145,10 @@ from (select 1) one left join lateral (
 
 -- name: prove_open_at_vendors^
 -- What is gone here and open at its vendor: how many, since when, and how many for longer than that; and how many came to their end.
-select count(*) filter (where state = 'store_gone') as open, min(store_gone_at) filter (where state = 'store_gone') as since,
-    count(*) filter (where state = 'store_gone' and store_gone_at < :before) as late,
+select count(*) filter (where state <> 'done') as open, min(store_gone_at) filter (where state <> 'done') as since,
+    count(*) filter (where state <> 'done' and store_gone_at < :before) as late,
     count(*) filter (where state = 'done') as done
-from deletion where state in ('store_gone', 'done');
+from deletion where state in ('store_gone', 'done') or (state = 'needs_human' and store_gone_at is not null);
 
 -- name: prove_suppression^
 -- What the suppression keeps from coming in (again), and objections whose day of review is past.
