@@ -31,7 +31,7 @@ from callkeeper.clock import HELSINKI
 from callkeeper.embedded.ports import free_ports
 from callkeeper.embedded.postgres import Postgres
 from callkeeper.embedded.secrets import Secrets
-from callkeeper.embedded.store import PORTS, RECORDINGS, REGION, SeaweedFS
+from callkeeper.embedded.store import ANCHOR, BUCKETS, PORTS, RECORDINGS, REGION, SeaweedFS
 from callkeeper.jobs import importing
 from callkeeper.jobs.preflight import preflight
 from callkeeper.media.probe import probe
@@ -74,18 +74,21 @@ def servers(home: Path) -> Iterator[Settings]:
     postgres.start()
     store.start()
     try:
-        store.make_bucket()
+        for bucket in BUCKETS:
+            store.make_bucket(bucket)
         passwords = dict.fromkeys(db.ROLES, "bench")
         with postgres.connect() as superuser:
             db.ensure_roles(superuser, passwords, "bench")
         Keyring.create(home / "keys")
         access_key, secret_key = store.credentials("importer")
         destroyer_access_key, destroyer_secret_key = store.credentials("destroyer")
+        sealer_access_key, sealer_secret_key = store.credentials("sealer")
         settings = Settings(
             home=home, keys_dir=home / "keys", db_port=postgres.port, db_name="bench",
             store_endpoint=store.endpoint, store_region=REGION, store_bucket=RECORDINGS,
             store_access_key=access_key, store_secret_key=secret_key,
             store_destroyer_access_key=destroyer_access_key, store_destroyer_secret_key=destroyer_secret_key,
+            anchor_bucket=ANCHOR, anchor_access_key=sealer_access_key, anchor_secret_key=sealer_secret_key,
             **{f"db_{role}_password": password for role, password in passwords.items()},
         )  # fmt: skip
         db.migrate(settings)

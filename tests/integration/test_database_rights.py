@@ -59,6 +59,18 @@ NO_TRAIL = [
     "drop table {month}",
     "alter table event_import detach partition {month}",
 ]
+SEALED = ("epoch", "leaf", "checkpoint", "anchored")
+SEALS = [
+    "insert into epoch (epoch, reason, system_identifier) values (1, 'first', '1')",
+    "insert into leaf (epoch, seq, leaf_hash) values (1, 0, sha256('x'))",
+    "insert into checkpoint (epoch, size, root, horizon, at, frontier, note) values (1, 1, sha256('x'), '3', now(), '{}', 'x')",
+    "insert into anchored (number) values (1)",
+]
+NO_UNSEALING = [
+    f"{verb} {table}{rest}"
+    for table, column in zip(SEALED, ("reason", "seq", "note", "at"), strict=True)
+    for verb, rest in (("update", f" set {column} = {column}"), ("delete from", ""), ("truncate", " cascade"))
+]
 NO_CLOCK = [
     "insert into clock_shift (shift) values ('1 hour')",
     "update clock_shift set shift = '1 hour'",
@@ -116,10 +128,10 @@ NO_AGEING = [
 ]
 WITNESS_ONLY = "select witness(array[convert_to('{\"action\":\"task.started\"}', 'UTF8')])"
 MUST_NOT = {
-    "app": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING],
-    "sealer": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
+    "app": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING],
+    "sealer": [*NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
     # Its function refuses what is not past its term, sealed and anchored.
-    "ageing": [*NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
+    "ageing": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
     "witness": [
         *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING,
         "insert into event (class, at, body) values ('run', now(), 'x')",
@@ -130,7 +142,7 @@ MUST_NOT = {
         "select witness(array[convert_to('{\"action\":\"run.ended\"}', 'UTF8'), convert_to('{\"action\":\"deletion.done\"}', 'UTF8')])",
     ],
     "auditor": [
-        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY,
+        *SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY,
         "insert into event (class, at, body) values ('import', now(), 'x')",
         "select ensure_trail_partitions()",
     ],
@@ -230,6 +242,29 @@ def unguarded(conn) -> list[str]:
 def test_a_superuser_without_ordinary_triggers_still_cannot_change_the_trail(superuser):
     assert len(leaves(superuser)) >= 8 * 4
     assert unguarded(superuser) == []
+
+
+def test_a_superuser_without_ordinary_triggers_cannot_change_what_was_sealed(superuser):
+    with superuser.transaction(force_rollback=True):
+        for statement in SEALS[:3]:
+            superuser.execute(statement)
+        superuser.execute("insert into anchored select max(number) from checkpoint")
+        for statement in NO_UNSEALING:
+            with pytest.raises(errors.InsufficientPrivilege, match="append-only"), superuser.transaction():
+                superuser.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("size", "horizon", "at"), [(1, "9", "2027-01-02"), (2, "8", "2027-01-02"), (2, "9", "2026-12-31")]
+)
+def test_no_checkpoint_goes_back_in_size_horizon_or_time(superuser, size, horizon, at):
+    put = "insert into checkpoint (epoch, size, root, horizon, at, frontier, note) values (1, %s, sha256('x'), %s, %s, '{}', 'x')"
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(SEALS[0])
+        superuser.execute(put, (1, "9", "2027-01-01"))
+        with pytest.raises((errors.CheckViolation, errors.UniqueViolation)), superuser.transaction():
+            superuser.execute(put, (size, horizon, at))
+        superuser.execute(put, (2, "9", "2027-01-01"))
 
 
 def test_the_guards_hold_for_months_that_are_made_later(superuser, db_settings, owner_conn):

@@ -40,6 +40,17 @@ def guard(name: str) -> tuple[str, ...]:
 SEALED = "migrations/versions/0003_sealed_trail.py"
 
 
+SEAL, SEALING = "trail/seal.py", "queries/sealing.sql"
+
+
+def sealing(name: str) -> tuple[str, ...]:
+    return (f"integration/test_sealing.py::test_{name}",)
+
+
+def epochs(name: str) -> tuple[str, ...]:
+    return (f"integration/test_seal_epochs.py::test_{name}",)
+
+
 def ageing(name: str) -> tuple[str, ...]:
     return (f"integration/test_ageing.py::test_{name}",)
 
@@ -441,6 +452,139 @@ MUTATIONS = (
         change="it is believed",
         edits=((DELETING, "        if gone is False:\n", "        if False:\n"),),
         tests=sweep("what_a_vendor_does_not_delete_is_an_open_line_without_a_person_in_it[instead4-vendor_pending]"),
+    ),
+    # --- sealing (architecture, "The trail") ---
+    Mutation(
+        guard="events are taken by the transactions' horizon",
+        change="whatever can be seen",
+        edits=(
+            (
+                SEALING,
+                "(:last_xid::xid8, :last_event) and e.xid < :horizon::xid8\n",
+                "(:last_xid::xid8, :last_event) and :horizon::xid8 is not null\n",
+            ),
+        ),
+        tests=sealing("what_a_longer_transaction_wrote_earlier_is_sealed_when_it_ends"),
+    ),
+    Mutation(
+        guard="one sealer at a time",
+        change="the lock is not taken",
+        edits=((SEALING, "select pg_advisory_lock(:lock::bigint);", "select :lock::bigint;"),),
+        tests=(
+            "faults/test_killed_sealer.py::test_a_sealer_that_sleeps_after_its_commit_while_another_goes_on_changes_nothing_when_it_wakes",
+        ),
+    ),
+    Mutation(
+        guard="what stands is what was signed, before more is",
+        change="the tree's state is believed",
+        edits=(
+            (
+                SEAL,
+                "if tree.root(last.frontier) != said.root or len(last.frontier) != said.size.bit_count():",
+                "if False:",
+            ),
+        ),
+        tests=sealing(
+            "a_trail_that_a_superuser_has_changed_is_not_signed_on[update checkpoint set frontier[1] = sha256('x') where size = 9-does not come to the root]"
+        ),
+    ),
+    Mutation(
+        guard="every leaf is counted",
+        change="the last one only",
+        edits=(
+            (SEAL, "leaves = q.sealing_count(conn, epoch=last.epoch) if count else said.size", "leaves = said.size"),
+        ),
+        tests=sealing(
+            "a_trail_that_a_superuser_has_changed_is_not_signed_on[delete from leaf where seq = 4-not as many leaves]"
+        ),
+    ),
+    Mutation(
+        guard="a checkpoint bears a known key's signature",
+        change="any text is a checkpoint",
+        edits=(
+            (
+                "trail/notes.py",
+                "if not gap or not any(_signed(text, line, known) for line in signatures.splitlines()):",
+                "if not gap:",
+            ),
+        ),
+        tests=("unit/test_seal_notes.py::test_a_note_that_was_changed_bears_no_signature",),
+    ),
+    Mutation(
+        guard="the anchor knows of no more than the database",
+        change="it is not asked",
+        edits=(
+            (
+                SEAL,
+                "    if outside.notes.keys() - expected or outside.leaves.keys()",
+                "    if not outside and outside.leaves.keys()",
+            ),
+        ),
+        tests=epochs("after_a_restore_nothing_is_signed_until_a_person_says_so"),
+    ),
+    Mutation(
+        guard="another cluster's transaction ids mean nothing",
+        change="the cluster is not looked at",
+        edits=((SEAL, "if epoch.system_identifier != moment.system_identifier:", "if False:"),),
+        tests=sealing(
+            "a_trail_that_a_superuser_has_changed_is_not_signed_on[update epoch set system_identifier = '1'-another cluster]"
+        ),
+    ),
+    Mutation(
+        guard="a lost leaf whose event is still here keeps its place",
+        change="only its hash is taken back",
+        edits=((SEALING, "left join unsealed u on u.leaf_hash = h.leaf_hash", "left join unsealed u on false"),),
+        tests=epochs("a_new_epoch_takes_back_what_the_anchor_knows_and_seals_what_never_was"),
+    ),
+    Mutation(
+        guard="nothing is put outside that does not belong there",
+        change="another history is put beside",
+        edits=(
+            (
+                SEAL,
+                "    if outside.notes.keys() - expected or outside.leaves.keys()",
+                "    if not outside and outside.leaves.keys()",
+            ),
+        ),
+        tests=epochs("two_histories_are_signed_on_by_neither_command_until_a_person_says_that_they_are_two"),
+    ),
+    Mutation(
+        guard="a checkpoint's time never goes back",
+        change="the clock's is taken",
+        edits=((SEAL, "    if before.at is None or now >= before.at:\n", "    if True:\n"),),
+        tests=sealing("a_clock_that_was_set_back_is_told_once_and_no_checkpoints_time_goes_back"),
+    ),
+    Mutation(
+        guard="what was sealed is append-only",
+        change="no trigger on leaves and checkpoints",
+        edits=((SEALED, "array['epoch', 'leaf', 'checkpoint', 'anchored']", "array['epoch', 'anchored']"),),
+        tests=(
+            "integration/test_database_rights.py::test_a_superuser_without_ordinary_triggers_cannot_change_what_was_sealed",
+        ),
+    ),
+    Mutation(
+        guard="nobody can delete a checkpoint outside before its term",
+        change="no lock is asked for",
+        edits=(("media/s3.py", "        if retain_until:\n", "        if False:\n"),),
+        tests=("integration/test_anchor.py::test_what_is_put_there_is_under_a_lock_until_its_term",),
+    ),
+    Mutation(
+        guard="the anchoring identity deletes nothing",
+        change="it may hide",
+        edits=(("embedded/store.py", '_MAY_ANCHOR = {"sealer": (', '_MAY_ANCHOR = {"sealer": ("DeleteObject", '),),
+        tests=("integration/test_anchor.py::test_the_anchoring_identity_puts_and_reads_and_may_do_nothing_else",),
+    ),
+    Mutation(
+        guard="a key signs only once its adding is sealed under the old one",
+        change="it signs at once",
+        edits=(
+            (
+                "jobs/sealing.py",
+                "        _under_a_checkpoint(conn, keys, anchor, rules, actor, SealKeyAdded(verifier_key=str(key.verifier)))\n        keys.take_up(key)\n",
+                "        keys.take_up(key)\n",
+            ),
+        ),
+        tests=sealing("a_new_key_signs_beside_the_old_one_once_that_has_sealed_its_adding"),
     ),
     # --- the trail, the balance ---
     Mutation(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID
 
 import pytest
 
 from callkeeper.jobs.importing import _ranges
-from callkeeper.trail.append import ANY, _bodies
-from callkeeper.trail.events import Actor, ImportBalanced, RecordingKept, canonical
+from callkeeper.trail.append import ANY, _bodies, _of_each
+from callkeeper.trail.events import (
+    Actor,
+    BlockerTooLate,
+    DeletionDone,
+    ImportBalanced,
+    RecordingCorrected,
+    RecordingKept,
+    canonical,
+)
 
 AT = "2026-11-24T00:00:00.000000Z"
 ONE, TWO = UUID(int=1), UUID(int=2**127)
@@ -52,6 +61,35 @@ def test_events_that_are_alike_have_the_bytes_that_each_would_have_alone():
     together = list(_bodies(canonical(kept(ANY), {}, AT), [ONE, TWO]))
 
     assert together == [canonical(kept(ONE), {}, AT), canonical(kept(TWO), {}, AT)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        kept(ONE),
+        kept(ANY),
+        DeletionDone(
+            recording=TWO, controller=None, vendor="v", trigger="t", due_at=str(ANY), versions_removed=1, vendor_answer="deleted",
+            vendor_confirmed=None,
+        ),
+        RecordingCorrected(recording=ONE, controller="c", vendor="v", delivery=1, changed=("line", "caller")),
+        ImportBalanced(vendor="v", controller="c", counts={"found": 1}, balanced=True),
+        BlockerTooLate(blocker=TWO, recording=ONE),
+    ],
+    ids=lambda event: type(event).__name__,
+)  # fmt: skip
+def test_an_event_among_many_has_the_bytes_that_it_would_have_alone(event):
+    of_each = _of_each({"account": "data"}, AT)
+
+    assert [of_each(event), of_each(event)] == [canonical(event, {"account": "data"}, AT)] * 2
+
+
+def test_values_that_are_equal_and_not_the_same_have_each_their_text():
+    of_each = _of_each({}, AT)
+    true, one = (replace(kept(ONE), blocked=blocked) for blocked in (True, 1))
+
+    assert [of_each(true), of_each(one)] == [canonical(true, {}, AT), canonical(one, {}, AT)]
+    assert of_each(true) != of_each(one)
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2, 7, 1000])
