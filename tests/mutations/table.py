@@ -26,6 +26,7 @@ class Mutation:
 
 
 DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migrations/versions/0002_let_go.py"
+VERIFIER = "trail/verify.py"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
 
 
@@ -879,5 +880,146 @@ MUTATIONS = (
         tests=(
             "integration/test_import.py::test_what_a_vendor_left_in_staging_that_is_no_longer_configured_goes_when_its_term_is_over",
         ),
+    ),
+    # --- the verifier ---
+    Mutation(
+        guard="a verifier believes trusted keys only",
+        change="whoever signs",
+        edits=(
+            (
+                VERIFIER,
+                '                if not by:\n                    self.broken("unknown_key"',
+                '                if False:\n                    self.broken("unknown_key"',
+            ),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a retired key signs no more",
+        change="it signs on",
+        edits=((VERIFIER, "elif all(c.size > retired.get(k.text, c.size) for k in by):", "elif False:"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="every checkpoint's root is recomputed",
+        change="only its signature counts",
+        edits=(
+            (
+                VERIFIER,
+                'elif epoch.roots[c.size] != c.root:\n                    self.broken("wrong_root"',
+                'elif False:\n                    self.broken("wrong_root"',
+            ),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="each body is held against its leaf",
+        change="it is believed",
+        edits=((VERIFIER, 'if sha256(b"\\x00" + data).digest() != leaves[seq]:', "if False:"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_folder_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a missing body is explained or found",
+        change="it is passed over",
+        edits=(
+            (
+                VERIFIER,
+                "        if following is None or following[0] != seq:\n            self.broken(",
+                "        if following is None or following[0] != seq:\n            (lambda *_: None)(",
+            ),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_folder_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a leaf's transaction is before its checkpoint's horizon",
+        change="any horizon will do",
+        edits=((VERIFIER, "if xid >= horizon:", "if False:"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="leaves are in the order of their transactions",
+        change="in any order",
+        edits=((VERIFIER, "if (xid, id_) <= (last_xid, last_id):", "if False:"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="an expiry accounts for exactly these leaves",
+        change="for as many",
+        edits=(
+            (
+                VERIFIER,
+                "if any(digest.hexdigest() == d and self.months[group] == n for n, d, _ in accounts):",
+                "if any(self.months[group] == n for n, _, _ in accounts):",
+            ),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="bodies expire no earlier than their term",
+        change="at any time",
+        edits=((VERIFIER, "return at >= ends - timedelta(days=1)", "return True"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a restore excuses exactly what it lost",
+        change="as much as one likes",
+        edits=((VERIFIER, "if (self.lost, self.lost_digest.hexdigest()) != (n, digest) and not", "if False and not"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a checkpoint from outside finds a second history",
+        change="it is only read",
+        edits=(
+            (
+                VERIFIER,
+                '            elif epoch.roots[c.size] != c.root:\n                self.broken("two_histories"',
+                '            elif False:\n                self.broken("two_histories"',
+            ),
+        ),
+        tests=("unit/test_verify.py::test_two_histories_are_found_by_a_checkpoint_that_was_kept",),
+    ),
+    Mutation(
+        guard="a checkpoint from outside finds a cut",
+        change="it is only read",
+        edits=(
+            (
+                VERIFIER,
+                '            elif c.size > epoch.leaves.n:\n                self.broken("cut_tail"',
+                '            elif c.size > 1 << 60:\n                self.broken("cut_tail"',
+            ),
+        ),
+        tests=("unit/test_verify.py::test_a_cut_tail_is_found_by_a_checkpoint_that_was_kept",),
+    ),
+    Mutation(
+        guard="an intent is committed before its effect",
+        change="in the same transaction will do",
+        edits=(
+            (
+                VERIFIER,
+                "(code == _GONE and sent_by == (epoch, xid)) or (code == _ANSWERED and asked_by == (epoch, xid))",
+                "False",
+            ),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a recording ends once",
+        change="as often as one likes",
+        edits=((VERIFIER, "            elif last == _DONE:\n", "            elif last == _DONE and False:\n"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a night reports what its events come to",
+        change="what it likes",
+        edits=((VERIFIER, "if not least <= said <= most:", "if False:"),),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="an event's body has one spelling",
+        change="any JSON will do",
+        edits=(
+            (VERIFIER, "if type(event) is not dict or _encode(event).encode() != body:", "if type(event) is not dict:"),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
     ),
 )

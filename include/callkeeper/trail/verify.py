@@ -1350,6 +1350,7 @@ CLASS_OF: Mapping[str, str] = {
     "reconciliation.ended": "run",
     "notice.proven": "run",
     "files.expired": "run",
+    "marks.expired": "run",
     "run.started": "run",
     "run.ended": "run",
     "task.started": "run",
