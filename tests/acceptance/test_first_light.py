@@ -13,7 +13,7 @@ import pytest
 from callkeeper import settings as settings_module
 from callkeeper import wiring
 from callkeeper.embedded.stack import Stack
-from demonstration import callkeeper
+from demonstration import callkeeper, numbers_of_callers
 
 DAG = "import_recordings"
 
@@ -95,26 +95,12 @@ def test_a_second_up_changes_nothing(home: Path, stack: Stack):
 # --- no number beside the catalogue -----------------------------------------------------------------------------------
 
 
-def _numbers(home: Path) -> set[bytes]:
-    """Every number of a caller that the vendors delivered, as the digits that all its spellings share."""
-    found: set[bytes] = set()
-    for file in (home / "vendors").rglob("*"):
-        texts = [file.name]
-        if file.suffix in (".json", ".csv"):
-            texts.append(file.read_text(errors="replace"))
-        for text in texts:
-            found |= {
-                m.group(1).encode() for m in re.finditer(r"(?:\+?358|00358|\b0)(4[045]\d{7}|50\d{7})(?!\d)", text)
-            }
-    return found
-
-
 def _leaks(numbers: set[bytes], where: str, text: bytes) -> list[str]:
     return [where for number in numbers if number in text]
 
 
 def test_no_log_of_a_task_or_a_service_no_mail_and_no_object_key_holds_a_number(home: Path):
-    numbers = _numbers(home)
+    numbers = numbers_of_callers(home)
     assert len(numbers) > 20, "the canaries are planted"
 
     leaks: list[str] = []
@@ -138,7 +124,7 @@ def test_no_log_of_a_task_or_a_service_no_mail_and_no_object_key_holds_a_number(
 @pytest.mark.parametrize("database", ["airflow", "callkeeper"])
 def test_no_table_holds_a_number(home: Path, stack: Stack, database: str):
     """XCom, conf, rendered fields, Airflow's own log table, notes; and the catalogue but for its sealed columns."""
-    numbers = _numbers(home)
+    numbers = numbers_of_callers(home)
     leaks: list[str] = []
     searched = 0
     with psycopg.connect(

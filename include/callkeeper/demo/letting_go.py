@@ -18,6 +18,7 @@ from callkeeper import db, decisions, deletions
 from callkeeper.clock import HELSINKI, add_months
 from callkeeper.deletions import Night
 from callkeeper.demo.api import Airflow
+from callkeeper.demo.auditor import prove
 from callkeeper.demo.drop import HELD_CALLER, VENDOR, archive
 from callkeeper.demo.stage import PATIENCE_SECONDS, Stage, console
 from callkeeper.embedded.secrets import write_private
@@ -56,7 +57,9 @@ def let_go(stage: Stage, days: Sequence[date]) -> Path:
         _hold(stage, _at(yesterday, time(23, 50)))
         night = _last(stage, airflow, _at(today, NIGHT_AT))
         _compare(stage, airflow)
-    return _show(stage, night)
+    report = _show(stage, night)
+    prove(stage)
+    return report
 
 
 def _at(day: date, clock: time) -> datetime:

@@ -55,8 +55,11 @@ class Stage:
             )
         return str(airflow.run(dag, run_id)["note"] or "")
 
-    def callkeeper(self, *words: str, account: str | None = None, typed: str = "") -> str:
-        """Runs a command of callkeeper's, and shows it as it is typed, with what it says. Raises SetupFailed if it fails."""
+    def callkeeper(self, *words: str, account: str | None = None, typed: str = "", may_fail: bool = False) -> str:
+        """Runs a command of callkeeper's, and shows it as it is typed, with what it says.
+
+        Raises SetupFailed if it fails, unless it may.
+        """
         command = [*words, *(("--as", account) if account else ())]
         shown = " ".join(f'"{word}"' if " " in word else word for word in command)
         console.print(f"    [bold]$ callkeeper {shown}[/]", soft_wrap=True)
@@ -71,7 +74,7 @@ class Stage:
             env=env,
             check=False,
         )
-        if done.returncode:
+        if done.returncode and not may_fail:
             raise SetupFailed(f"`callkeeper {words[0]}` failed: {done.stderr.strip()}", mend="Then run this again.")
         for line in done.stdout.strip("\n").splitlines():
             console.print(Text(f"      {line}".rstrip()), soft_wrap=True)
