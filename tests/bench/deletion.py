@@ -120,7 +120,7 @@ with gone as (
         true, at, at, at, 'deleted', true, at
     from (select n, callkeeper_now() - interval '2 days' - random() * interval '180 days' as at from generate_series(1, %(rows)s) n)
 )
-insert into suppression (kind, mark) select 'recording', sha256(int8send(-n)) from generate_series(1, %(rows)s) n
+insert into suppression (kind, mark) select 'recording', sha256(int8send(-(%(salt)s + n))) from generate_series(1, %(rows)s) n
 """
 
 FORESEEN = """
@@ -150,7 +150,8 @@ class Catalogue:
 
     def fill_history(self, rows: int) -> None:
         with self.owner() as owner:
-            owner.execute(HISTORY, {"rows": rows, "controllers": self._controllers})
+            owner.execute(HISTORY, {"rows": rows, "salt": self._salt, "controllers": self._controllers})
+        self._salt += rows
 
     def vacuum(self) -> None:
         with self.owner() as owner:
