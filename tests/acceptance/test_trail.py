@@ -93,10 +93,10 @@ def test_one_figure_changed_in_one_event_is_found(bundle: Path, verifier_key: st
     done = verified(forged, verifier_key, tmp_path)
 
     assert done.returncode == 1
-    assert list(json.loads(done.stdout)["counts"]) == ["changed_body"]
+    assert json.loads(done.stdout)["counts"]["changed_body"] == 1
 
 
-def test_each_run_ended_in_its_seal_and_was_seen_by_the_listener(bundle: Path, airflow: httpx.Client):
+def test_each_run_ended_in_its_seal_and_was_seen_by_the_listener(home: Path, bundle: Path, airflow: httpx.Client):
     runs, seals = set(), []
     for dag in DAGS:
         for run in airflow.get(f"/api/v2/dags/{dag}/dagRuns", params={"limit": 100}).json()["dag_runs"]:
@@ -109,7 +109,10 @@ def test_each_run_ended_in_its_seal_and_was_seen_by_the_listener(bundle: Path, a
 
     assert len(runs) >= 5
     assert set(seals) == {"success"}
-    assert {(dag, run) for action, dag, run in told if action == "run.started"} >= runs
+    unseen = runs - {(dag, run) for action, dag, run in told if action == "run.started"}
+    missed = sum(int(e["count"]) for e in events(bundle) if e["action"] == "witness.missed")
+    marks = len(list((home / "witness").glob("[0-9]*")))
+    assert len(unseen) <= missed + marks, "what the second witness could not write is counted"
 
 
 def test_a_sample_is_drawn_again_from_its_seed(home: Path):
