@@ -57,6 +57,8 @@ def seal() -> dict[str, int]:
     schedule=CronTriggerTimetable("15 * * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=HELSINKI),
     catchup=False,
+    # It signs what is there and deletes nothing: the trail is sealed from the first hour on, whatever else waits for a person.
+    is_paused_upon_creation=False,
     allowed_run_types=["scheduled", "manual"],
     max_active_runs=1,
     # An hour's run that hangs must not keep the next one waiting.

@@ -13,6 +13,7 @@ from callkeeper import db
 from callkeeper.errors import TrailBroken
 from callkeeper.jobs import sealing
 from callkeeper.trail import notes, tree
+from callkeeper.trail import seal as seal_module
 from callkeeper.trail.append import append
 from installation import ACTOR, Installation
 from trail import EVENT, RULES, faults, last_note, root, seal, write
@@ -124,6 +125,21 @@ def test_a_trail_that_a_superuser_has_changed_is_not_signed_on(sealed_office, ta
         seal(sealed_office)
 
     assert sealed_office.value("select count(*) from checkpoint") == before
+
+
+def test_what_a_run_that_was_cut_off_left_is_not_taken_for_covered(sealed_office):
+    """Its events are below the horizon of a checkpoint that they are not under."""
+    write(sealed_office, 9)
+    with sealed_office.app.connect("sealer") as conn:
+        keys, anchor = sealed_office.app.seal_keys, sealed_office.app.anchor
+        sealing.run(conn, keys, anchor, RULES, ACTOR, until=0)
+        with seal_module.sole_sealer(conn, wait_seconds=1):
+            assert seal_module.seal_batch(conn, keys, rows=2, actor=ACTOR) == 2
+
+        done = sealing.cover(conn, keys, anchor, RULES, ACTOR, seconds=5)
+
+    assert (done.covered, done.events) == (True, 8)
+    assert faults(sealed_office) == []
 
 
 # --- time -------------------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def cover(conn: db.Connection, keys: SealKeys, anchor: Anchor, rules: Rules, act
     """
     q, end, events = db.queries(), time.monotonic() + seconds, 0
     last = q.sealing_last(conn)
-    newest = q.sealing_newest_event(conn, since=last.horizon if last else "0")
+    newest = q.sealing_newest_event(conn, since=(last and last.last_xid) or "0")
     conn.rollback()
     if newest is None:
         return Cover(covered=True, events=0)

@@ -157,5 +157,5 @@ select (select count(*) from checkpoint) as checkpoints,
     (select count(*) from checkpoint c where c.epoch = (select max(epoch) from epoch)
         and not exists (select from anchored a where a.number = c.number)) as unanchored,
     (select count(*) from leaf where event_id is null) as lost,
-    (select count(*) from event e where e.xid >= coalesce((select horizon from checkpoint order by epoch desc, size desc limit 1), '0'::xid8)
+    (select count(*) from event e where e.xid >= coalesce((select last_xid from checkpoint order by epoch desc, size desc limit 1), '0'::xid8)
         and (select l.seq from leaf l where l.event_id = e.id) is null) as unsealed;
