@@ -121,6 +121,7 @@ NO_WRITING = [
     if not (verb == "update" and table in ("blocker", "line", "import_run"))
 ]
 NO_AGEING = [
+    "select expire_marks()",
     "select expire_bodies('import', date_trunc('month', now())::date, null)",
     "update subject_salt set ticket = ticket",
     "delete from subject_salt",
