@@ -256,6 +256,8 @@ def sample(conn: db.Connection, *, seed: str, n: int) -> list[Item]:
     conn.rollback()
     drawn = list(q.audit_draw(conn, seed=seed, n=n))
     ids = [row.id for row in drawn]
+    if not ids:
+        return []
     stories: dict[str, list[Told]] = {}
     for row in q.audit_stories(conn, ids=ids):
         told = Told(epoch=row.epoch, seq=row.seq, data=_data(row), what=read(row.body))

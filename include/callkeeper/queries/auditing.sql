@@ -61,29 +61,29 @@ with item as (
 select kind, id from ranked order by nth, kind limit :n;
 
 -- name: audit_stories
--- The sealed events of recordings and holds, and of runs those that are of no single recording: each with its place in the tree.
-with told as (
-    select e.id, e.xid, e.class, e.at, e.body, substring(t.text from '"recording":"([0-9a-f-]{36})"') as recording,
-        substring(t.text from '"blocker":"([0-9a-f-]{36})"') as blocker, substring(t.text from '"run":"([^"]*)"') as run
-    from event e cross join lateral (select convert_from(e.body, 'UTF8') as text) t
-), wanted as (
-    select recording as item, * from told where recording = any (:ids)
-    union all
-    select blocker, * from told where blocker = any (:ids) and recording is null
-    union all
-    select run, * from told where run = any (:ids) and recording is null and blocker is null
-)
-select w.item, w.id, w.xid::text as xid, w.class as class_, w.body, l.epoch, l.seq
-from wanted w join leaf l on l.event_id = w.id
-order by w.item, w.id;
+-- The sealed events of recordings, of holds those that are of no recording, and of runs those that are of neither: each with its
+-- place in the tree. By bytes, which are canonical: a name with its quotes can stand in them as a field's name only.
+select t.item, e.id, e.xid::text as xid, e.class as class_, e.body, l.epoch, l.seq
+from event e
+cross join lateral (
+    select position('"recording":"'::bytea in e.body) as recording, position('"blocker":"'::bytea in e.body) as blocker) p
+cross join lateral (
+    select case when p.recording > 0 then convert_from(substring(e.body from p.recording + 13 for 36), 'UTF8')
+        when p.blocker > 0 then convert_from(substring(e.body from p.blocker + 11 for 36), 'UTF8')
+        else substring(convert_from(e.body, 'UTF8') from '"run":"([^"]*)"') end as item) t
+join leaf l on l.event_id = e.id
+where t.item = any (:ids)
+order by t.item, e.id;
 
 -- name: audit_run_steps
 -- How many events of single recordings some runs wrote, by their action.
-select t.run as item, t.action, count(*) as n
-from event e cross join lateral (
-    select substring(text from '"run":"([^"]*)"') as run, substring(text from '^{"action":"([a-z_.]*)"') as action, text
-    from (select convert_from(e.body, 'UTF8') as text) s) t
-where t.run = any (:ids) and t.text ~ '"recording":"' group by 1, 2 order by 1, 2;
+select t.item, t.action, count(*) as n
+from event e
+cross join lateral (select convert_from(e.body, 'UTF8') as text) b
+cross join lateral (
+    select substring(b.text from '"run":"([^"]*)"') as item, substring(b.text from '^{"action":"([a-z_.]*)"') as action) t
+where e.class in ('import', 'deletion') and position('"recording":"'::bytea in e.body) > 0 and t.item = any (:ids)
+group by 1, 2 order by 1, 2;
 
 -- name: audit_hashes$
 -- The hashes of some leaves, one behind the other.
