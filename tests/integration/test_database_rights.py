@@ -121,20 +121,20 @@ NO_WRITING = [
     if not (verb == "update" and table in ("blocker", "line", "import_run"))
 ]
 NO_AGEING = [
-    "select expire_marks()",
     "select expire_bodies('import', date_trunc('month', now())::date, null)",
     "update subject_salt set ticket = ticket",
     "delete from subject_salt",
     "insert into told_before values ('import', now(), 'linna', 1, 0, 0, 0)",
 ]
+AGEING_ONLY = "select expire_marks()"
 WITNESS_ONLY = "select witness(array[convert_to('{\"action\":\"task.started\"}', 'UTF8')])"
 MUST_NOT = {
-    "app": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING],
-    "sealer": [*NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
+    "app": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING, AGEING_ONLY],
+    "sealer": [*NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, AGEING_ONLY, WITNESS_ONLY],
     # Its function refuses what is not past its term, sealed and anchored.
     "ageing": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],
     "witness": [
-        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING,
+        *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, AGEING_ONLY,
         "insert into event (class, at, body) values ('run', now(), 'x')",
         "select from event",
         "select ensure_trail_partitions()",
@@ -143,7 +143,7 @@ MUST_NOT = {
         "select witness(array[convert_to('{\"action\":\"run.ended\"}', 'UTF8'), convert_to('{\"action\":\"deletion.done\"}', 'UTF8')])",
     ],
     "auditor": [
-        *SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY,
+        *SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, AGEING_ONLY, WITNESS_ONLY,
         "insert into event (class, at, body) values ('import', now(), 'x')",
         "select ensure_trail_partitions()",
     ],
