@@ -209,8 +209,10 @@ with here as (
     union all select recording, identity, controller, line, pseudonym, started_at from quarantine
     union all select s.recording, s.identity, s.controller, s.line, s.pseudonym, s.started_at
     from staging s join import_run n on n.run = s.run where n.ended_at is not null
+), marked as materialized ( -- few, so that blockers are asked of few
+    select h.* from here h join suppression p on p.kind = 'recording' and p.mark = h.identity
 ), dead as (
-    select h.recording from here h join suppression p on p.kind = 'recording' and p.mark = h.identity
+    select h.recording from marked h
     where not exists (select from deletion d where d.recording = h.recording and d.state not in ('store_gone', 'done'))
       and not exists (select from blocker b where covers(b, h.recording, h.controller, h.line, h.pseudonym, h.started_at))
 )
