@@ -9,8 +9,8 @@ from pathlib import Path
 
 from callkeeper import wiring
 from callkeeper.embedded.postgres import Postgres, binaries
-from callkeeper.jobs import sealing
-from callkeeper.trail import notes
+from callkeeper.jobs import auditing, sealing
+from callkeeper.trail import notes, verify
 from callkeeper.trail.append import append
 from callkeeper.trail.events import DayClosed
 from installation import ACTOR, Installation
@@ -106,6 +106,17 @@ def faults(office: Installation) -> list[str]:
         if {size for epoch, size in outside.notes if epoch == row.epoch} != stood:
             found.append(f"epoch {row.epoch}: the anchor knows of more")
     return found
+
+
+def judged(office: Installation, folder: Path) -> list[str]:
+    """What the auditor's verifier finds broken in an export, knowing all that the anchor holds."""
+    with office.connect() as conn:
+        auditing.export(conn, folder, first=None, last=None, code="test")
+    keys = [verify.parse_key(str(key)) for key in office.app.seal_keys.known]
+    anchor = office.app.anchor
+    kept = [(version.key, anchor.read(version)) for version in anchor.standing().notes.values()]
+    verdict = verify.verify(folder, keys, kept)
+    return [f"{finding.name}: {finding.words}" for finding in verdict.findings]
 
 
 class Backup:

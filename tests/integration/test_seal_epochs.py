@@ -11,7 +11,7 @@ from callkeeper.embedded.ports import free_ports
 from callkeeper.embedded.postgres import Postgres
 from callkeeper.errors import TrailBroken
 from callkeeper.trail.notes import SealKeys
-from trail import Backup, faults, last_note, new_epoch, seal, write
+from trail import Backup, faults, judged, last_note, new_epoch, seal, write
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_after_a_restore_nothing_is_signed_until_a_person_says_so(sealed_office,
     assert sealed_office.value("select max(size) from checkpoint") == 4
 
 
-def test_a_new_epoch_takes_back_what_the_anchor_knows_and_seals_what_never_was(sealed_office, old):
+def test_a_new_epoch_takes_back_what_the_anchor_knows_and_seals_what_never_was(sealed_office, old, tmp_path):
     old.restore()
     write(sealed_office)
 
@@ -59,9 +59,10 @@ def test_a_new_epoch_takes_back_what_the_anchor_knows_and_seals_what_never_was(s
     assert seal(sealed_office).size == 4
     assert last_note(sealed_office).origin == "callkeeper/2"
     assert faults(sealed_office) == []
+    assert judged(sealed_office, tmp_path / "bundle") == []
 
 
-def test_a_second_restore_goes_on_from_the_epoch_that_the_backup_does_not_know(sealed_office, old):
+def test_a_second_restore_goes_on_from_the_epoch_that_the_backup_does_not_know(sealed_office, old, tmp_path):
     old.restore()
     new_epoch(sealed_office.app)
     old.restore()
@@ -71,6 +72,7 @@ def test_a_second_restore_goes_on_from_the_epoch_that_the_backup_does_not_know(s
     assert (opened.epoch, opened.adopted) == (3, 6)
     seal(sealed_office)
     assert faults(sealed_office) == []
+    assert judged(sealed_office, tmp_path / "bundle") == []
 
 
 def test_a_database_that_moved_to_another_server_begins_anew_whatever_its_transaction_ids(sealed_office, old, tmp_path):
@@ -98,11 +100,12 @@ def test_a_database_that_moved_to_another_server_begins_anew_whatever_its_transa
             done = seal(sealed_office)
             assert (done.size, done.waiting) == (6, 0)
             assert faults(sealed_office) == []
+            assert judged(sealed_office, tmp_path / "bundle") == []
     finally:
         server.stop()
 
 
-def test_a_database_that_was_restored_to_before_it_was_ever_sealed_is_noticed(sealed_office, backup):
+def test_a_database_that_was_restored_to_before_it_was_ever_sealed_is_noticed(sealed_office, backup, tmp_path):
     write(sealed_office, 2)
     unsealed = backup()
     seal(sealed_office)
@@ -114,6 +117,7 @@ def test_a_database_that_was_restored_to_before_it_was_ever_sealed_is_noticed(se
     assert new_epoch(sealed_office.app).adopted == 4
     seal(sealed_office)
     assert faults(sealed_office) == []
+    assert judged(sealed_office, tmp_path / "bundle") == []
 
 
 def two_histories(office, old, seaweed):
@@ -177,7 +181,7 @@ def test_what_lies_over_a_checkpoint_in_the_anchor_is_noticed(sealed_office, sea
         seal(sealed_office)
 
 
-def test_nobody_can_delete_a_checkpoint_that_stands_in_the_anchor(sealed_office, seaweed):
+def test_nobody_can_delete_a_checkpoint_that_stands_in_the_anchor(sealed_office, seaweed, tmp_path):
     write(sealed_office)
     seal(sealed_office)
     admin, bucket = seaweed.client(), sealed_office.settings.anchor_bucket
@@ -189,3 +193,4 @@ def test_nobody_can_delete_a_checkpoint_that_stands_in_the_anchor(sealed_office,
         with pytest.raises(admin.exceptions.ClientError):
             admin.delete_object(**which, BypassGovernanceRetention=True)
     assert faults(sealed_office) == []
+    assert judged(sealed_office, tmp_path / "bundle") == []
