@@ -13,7 +13,12 @@
 
 **Placed at 23:50.** From the moment at which the run is green nothing that the case covers is deleted: the database sees to that
 first, the store's own legal holds follow within seconds. The run's note says whether the hold is effective, and for how many
-recordings it was too late; `callkeeper hold show CASE` lists those.
+recordings it was too late; `callkeeper hold show CASE` lists those. It also says which days of the case's window are not imported
+yet: of their calls a vendor has the only copy, and nothing is held. The officer and her deputies get a mail of each hold that is placed.
+
+**The vendor corrects a call** that is held (another number, line or time), and the case no longer names it: it stays held, the
+register counts it, and a week's mails say so. It goes when the case is narrowed, by two people as always: `callkeeper hold draft
+--case CASE`, naming nothing, narrows it by just these; or when it is released.
 
 **Two people** are two accounts. The first run of `extend`, `narrow` and `release` ends with "waits for a second person": the other
 person triggers the same action on the same case. What nobody has confirmed after 14 days is no longer meant.

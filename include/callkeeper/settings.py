@@ -135,7 +135,8 @@ class Settings(BaseSettings):
     )
 
     airflow_url: str = Field(
-        "http://127.0.0.1:8080", description="Airflow's own address: sign-in of the command line, links in mails."
+        "http://127.0.0.1:8080",
+        description="Airflow's own address, for links in mails; the command line signs in there if `callkeeper.env` says the same.",
     )
     docs_url: str = Field(
         "", description="Where the runbooks can be read; empty: the DAG's page in Airflow, which shows them."
