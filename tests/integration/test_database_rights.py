@@ -129,7 +129,7 @@ NO_AGEING = [
 AGEING_ONLY = "select expire_marks()"
 WITNESS_ONLY = "select witness(array[convert_to('{\"action\":\"task.started\"}', 'UTF8')])"
 MUST_NOT = {
-    "app": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING, AGEING_ONLY],
+    "app": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_AGEING, AGEING_ONLY, WITNESS_ONLY],
     "sealer": [*NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, AGEING_ONLY, WITNESS_ONLY],
     # Its function refuses what is not past its term, sealed and anchored.
     "ageing": [*SEALS, *NO_UNSEALING, *NO_TRAIL, *NO_CLOCK, *NO_DDL, *NO_SUPPRESSION, *NO_REGISTER, *NO_CATALOGUE, *NO_WRITING, *NO_AGEING, WITNESS_ONLY],

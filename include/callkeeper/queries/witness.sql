@@ -1,7 +1,3 @@
--- name: witness$
--- What the listener saw, into the trail; in the order of the bodies, and nothing but what a listener can see.
-select witness(:bodies::bytea[]);
-
 -- name: witnessed_start$
 -- Whether the listener saw this task begin, in the last day.
 select exists (

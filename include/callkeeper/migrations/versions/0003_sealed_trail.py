@@ -98,7 +98,7 @@ begin
 end $$;
 comment on function witness is 'What Airflow''s listener saw, into the trail: starts and ends of runs and tasks, and nothing else.';
 revoke execute on function witness from public;
-grant execute on function witness to callkeeper_witness, callkeeper_app;
+grant execute on function witness to callkeeper_witness;
 grant usage on schema callkeeper to callkeeper_witness;
 """
 
