@@ -39,7 +39,7 @@ def _task(ti, kind, **facts) -> None:
     # In the scheduler and the api-server it is a row of Airflow's database, and nobody waits.
     in_task = type(ti).__module__.startswith("airflow.sdk.")
     user = ti.get_template_context()["dag_run"].triggering_user_name if in_task else None
-    lane = ti.map_index if (ti.map_index or -1) >= 0 else None
+    lane = None if ti.map_index == -1 else ti.map_index
     who = witness.actor(dag=ti.dag_id, run=ti.run_id, task=ti.task_id, attempt=ti.try_number)
     _witness().see(partial(kind, map_index=lane, triggered_by=user, **facts), who, wait=in_task)
 

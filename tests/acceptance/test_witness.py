@@ -90,7 +90,7 @@ def test_every_run_and_task_that_airflow_knows_is_witnessed_or_marked_as_missed(
 
 def test_a_witness_says_who_triggered_it_and_which_code_ran(stack: Stack, airflow: httpx.Client):
     for attempt in range(3):
-        marks, name = _marks(stack), f"witness-up-{attempt}"
+        marks, name = _marks(stack), f"witness-up-{attempt}-{time.time_ns()}"
         assert _run(airflow, name) == "success"
         if _marks(stack) == marks:
             break
@@ -143,15 +143,15 @@ def away(request: pytest.FixtureRequest, stack: Stack) -> Iterator[str]:
 def test_a_listener_without_its_database_fails_no_task_and_holds_up_no_scheduler(
     stack: Stack, airflow: httpx.Client, away: str
 ):
-    marks = _marks(stack)
+    marks, name = _marks(stack), f"witness-{away}-{time.time_ns()}"
 
-    assert _run(airflow, f"witness-{away}") == "success"
+    assert _run(airflow, name) == "success"
 
-    assert {t["state"] for t in _tasks(airflow, DAG, f"witness-{away}")} == {"success"}
+    assert {t["state"] for t in _tasks(airflow, DAG, name)} == {"success"}
     assert stack.health()["scheduler"] == "healthy"
-    assert _seen(stack, f"witness-{away}") == []
+    assert _seen(stack, name) == []
     # no less: what others saw meanwhile is in the folder too
-    assert _marks(stack) - marks >= len(list(_expected(airflow, DAG, f"witness-{away}", "success")))
+    assert _marks(stack) - marks >= len(list(_expected(airflow, DAG, name, "success")))
 
 
 def test_the_next_seal_says_how_much_was_missed(stack: Stack, airflow: httpx.Client):
@@ -159,7 +159,7 @@ def test_the_next_seal_says_how_much_was_missed(stack: Stack, airflow: httpx.Cli
     missed, before = set((stack.home / "witness").glob("[0-9]*")), _told(stack)
     assert missed
     airflow.patch("/api/v2/dags/seal_audit", json={"is_paused": False}).raise_for_status()
-    body = {"dag_run_id": "witness-seal", "logical_date": None, "conf": {}}
+    body = {"dag_run_id": f"witness-seal-{time.time_ns()}", "logical_date": None, "conf": {}}
     airflow.post("/api/v2/dags/seal_audit/dagRuns", json=body).raise_for_status()
     end = time.monotonic() + 300
     while any(mark.exists() for mark in missed) and time.monotonic() < end:
