@@ -36,6 +36,27 @@ def reasons(balance, outcome):
     return dict(balance.reasons(outcome))
 
 
+def test_what_an_import_takes_back_while_a_night_decides_is_not_said_to_be_armed(kept, monkeypatch):
+    """Between the night's look and its lock: as an import does that is told something else of what it had refused."""
+    night = kept.app.deleting_rules()
+    with kept.connect() as conn:
+        deleting.plan(conn, deleting.open_night(conn, "night", ACTOR), night, ACTOR)
+    (taken,) = kept.row("select recording from deletion order by recording limit 1")
+
+    def reach(step):
+        if step == "arm.locked":
+            kept.sql.execute("update deletion set state = 'withdrawn' where recording = %s", (taken,))
+
+    monkeypatch.setattr(deleting, "reach", reach)
+    with kept.connect() as conn:
+        kept.armed(conn, "night")
+
+    told = {e["recording"] for e in kept.events("deletion.armed")}
+    assert len(told) == 2
+    assert str(taken) not in told
+    assert kept.value("select state from deletion where recording = %s", taken) == "withdrawn"
+
+
 # --- what is due goes -------------------------------------------------------------------------------------------------
 
 

@@ -881,6 +881,12 @@ MUTATIONS = (
             "integration/test_import.py::test_what_a_vendor_left_in_staging_that_is_no_longer_configured_goes_when_its_term_is_over",
         ),
     ),
+    Mutation(
+        guard="of what was taken back in between nothing is said",
+        change="the night's look is believed",
+        edits=((DELETING, "rows = [r for r in rows if now.get(r.recording) == r.state]", "rows = list(rows)"),),
+        tests=sweep("what_an_import_takes_back_while_a_night_decides_is_not_said_to_be_armed"),
+    ),
     # --- the verifier ---
     Mutation(
         guard="a verifier believes trusted keys only",

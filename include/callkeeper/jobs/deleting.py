@@ -190,6 +190,10 @@ def arm(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counte
             conn.rollback()
             return +done
         reach("arm.locked")
+        last = rows[-1]
+        # An import may just have taken back what it had refused: of what is not as it was seen nothing is said.
+        now = {r.recording: r.state for r in q.lock_journal(conn, recordings=[r.recording for r in rows])}
+        rows = [r for r in rows if now.get(r.recording) == r.state]
         by = {verdict: [r for r in rows if r.verdict == verdict] for verdict in ("withdrawn", "blocked", "waiting")}
         ready = [r for r in rows if r.verdict == "armed"] if night.live else []
         if len(ready) > left:
@@ -197,7 +201,6 @@ def arm(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counte
             q.night_sliced(conn, night=night.night)
         left -= len(ready)
         armed = [r.recording for r in ready]
-        q.lock_journal(conn, recordings=[r.recording for r in rows])
         q.suppress(conn, recordings=armed)
         q.arm(conn, recordings=armed)
         newly_blocked = [r for r in by["blocked"] if r.state != "blocked"]
@@ -218,7 +221,7 @@ def arm(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Counte
         conn.commit()
         reach("arm.after_commit")
         done += Counter({"armed": len(ready), **{verdict: len(found) for verdict, found in by.items()}})
-        at, recording = rows[-1].due_at, rows[-1].recording
+        at, recording = last.due_at, last.recording
         log.info("%d armed, %d blocked", done["armed"], done["blocked"])
 
 

@@ -86,9 +86,9 @@ from leaving l
 where l.state in ('planned', 'blocked') and l.due_at <= :planned_at and (l.due_at, l.recording) > (:after_at, :after)
 order by l.due_at, l.recording limit :limit;
 
--- name: lock_journal$
--- The rows of these, in their order, for nobody else to change until the transaction ends.
-select count(*) from (select recording from deletion where recording = any (:recordings) order by recording for update) l;
+-- name: lock_journal
+-- How far these have come, in their order, for nobody else to change until the transaction ends.
+select recording, state from deletion where recording = any (:recordings) order by recording for update;
 
 -- name: suppress!
 -- Before anything is deleted, its tombstone: it may not come back (architecture, rule 7). Not where the same call stands in the
