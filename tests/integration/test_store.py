@@ -395,6 +395,21 @@ def test_a_default_retention_rule_and_missing_encryption_are_faults(seaweed: Sea
     assert "does not encrypt" in faults
 
 
+@pytest.mark.parametrize("named", ["eu-west-2", None])
+def test_where_the_bucket_is_is_the_stores_own_word_and_no_settings(
+    seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    """As AWS says it, in a header; a server that says nothing is not given the setting's word."""
+    store = store_of(seaweed)
+    assert store.region() is None
+    headers = {"x-amz-bucket-region": named} if named else {}
+    monkeypatch.setattr(
+        store._s3, "head_bucket", lambda **_: {"ResponseMetadata": {"HTTPHeaders": headers}}, raising=True
+    )
+
+    assert store.region() == named
+
+
 def test_a_region_outside_the_eea_is_a_fault(seaweed: SeaweedFS) -> None:
     assert store_of(seaweed, region_allowed=lambda region: region == REGION).check() == ()
     [fault] = store_of(seaweed, region_allowed=lambda region: False).check()
