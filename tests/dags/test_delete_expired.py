@@ -286,7 +286,8 @@ def test_a_surplus_waits_with_a_mail_to_the_officer_and_after_three_days_to_who_
     states = night()
     first = {to for to, _ in night.mails}
     for days in (1, 2, 3):
-        night.office.set_clock(LATER + timedelta(days=days))
+        # The first night planned some seconds after LATER.
+        night.office.set_clock(LATER + timedelta(days=days, minutes=5))
         night(f"scheduled__{days + 1}")
 
     assert states["balance"] == "failed"
