@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from callkeeper import db
+from callkeeper.embedded.ports import free_ports
+from callkeeper.embedded.postgres import Postgres
 from callkeeper.errors import TrailBroken
 from callkeeper.jobs import sealing
 from callkeeper.trail import notes, tree
@@ -188,6 +191,30 @@ def test_a_server_whose_transaction_ids_have_gone_back_is_not_signed_on(sealed_o
 
     with pytest.raises(TrailBroken, match="have gone back"):
         seal(sealed_office)
+
+
+def test_a_prepared_transaction_that_holds_everything_up_is_named(tmp_path):
+    server = Postgres(tmp_path / "data", free_ports(["p"])["p"], password=secrets.token_hex(8), fsync=False)
+    server.start()
+    try:
+        with server.connect() as superuser:
+            superuser.execute("alter system set max_prepared_transactions = 2")
+        server.stop()
+        server.start()
+        with server.connect() as superuser:
+            superuser.execute("create table elsewhere (n integer)")
+            superuser.execute("begin")
+            superuser.execute("insert into elsewhere values (1)")
+            superuser.execute("prepare transaction 'forgotten'")
+            q = db.queries()
+
+            (held,) = q.sealing_blockers(superuser, horizon=q.sealing_moment(superuser).horizon)
+
+        assert str(sealing.Blocker(**held._asdict())) == (
+            "prepared transaction forgotten in the database postgres (role postgres)"
+        )
+    finally:
+        server.stop()
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
