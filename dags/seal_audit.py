@@ -19,6 +19,10 @@ before their term. Every other DAG seals its own events at its end in the same w
 | not what was signed; no signature; not as many leaves; does not come to the root | somebody has changed the database past its guards, or the key folder is another one | bring the key folder back if it was changed; else as above. `callkeeper-verify` on an export says what broke and where |
 | the key folder is lost | | bring its copy back; without one, `callkeeper seal new-epoch --reason other`, and a new fingerprint to the auditor by the old way |
 
+**The listener.** Airflow's listener tells the trail of each run and task. What it could not write in two seconds it leaves as a mark, and
+this run tells the trail how many there were (`witness.missed`); its log warns. Many of them: the database was away or overloaded. One each hour:
+the listener is not loaded (is `plugins/` Airflow's plugins folder?), since nobody saw this very run begin.
+
 **Clear and run again.** Safe at any time, any number of times: a batch is one transaction, and the anchor takes the same bytes
 again. Two sealers wait for each other.
 

@@ -182,7 +182,7 @@ language plpgsql security definer set search_path = callkeeper, pg_temp set lock
 declare
     part text := format('event_%s_%s', of_class, to_char(of_month, 'YYYY_MM')); found record;
 begin
-    perform pg_advisory_xact_lock(hashtextextended('callkeeper.trail_partitions', 0));
+    perform pg_advisory_xact_lock(hashtextextended('callkeeper.ageing', 0));
     if to_regclass(format('callkeeper.%I', part)) is not null then
         execute format('lock table %I in share mode', part);
     end if;
