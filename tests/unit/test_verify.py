@@ -431,6 +431,14 @@ def an_import_that(**said: int) -> Callable[[Log], None]:
 
 
 HOLD = {"blocker": uuid(900)}
+
+
+def vast(log: Log) -> None:
+    """Sealed numbers that no database gives."""
+    log.pending.append((log.xid, 10**25, "import", "2026-11", b"%d %d import {}" % (10**25, log.xid)))
+    log.seal()
+
+
 IN_THE_LOG: list[tuple[str, Callable[[Log], None], set[str]]] = [
     ("a checkpoint replayed", replayed, {"size_went_back", "time_went_back", "horizon_went_back"}),
     ("a checkpoint repeated", repeated, {"size_went_back"}),
@@ -451,6 +459,7 @@ IN_THE_LOG: list[tuple[str, Callable[[Log], None], set[str]]] = [
     ("the horizon goes back", horizon_back, {"horizon_went_back", "forged_horizon"}),
     ("a horizon forged", forged_horizon, {"forged_horizon"}),
     ("slipped in and sealed late", slipped_in, {"out_of_order"}),
+    ("an id that no database gives", vast, {"damaged_file", "missing_body"}),
     ("sealed twice", sealed_twice, {"out_of_order", "kept_twice", "run_miscounted"}),
     ("slipped in, not sealed", slipped_in_unsealed, {"unsealed_behind"}),
     ("no event opens the epoch", no_opening, {"epoch_not_opened"}),
@@ -647,6 +656,10 @@ IN_THE_FOLDER: list[tuple[str, Callable[[Path], None], set[str]]] = [
     ), {"lost_unexplained"}),
     ("expired lines that are none", lambda folder: (folder / "1/expired.txt").write_bytes(b"9 import November\n"), {"damaged_file"}),
     ("lost lines that are none", lambda folder: (folder / "1/lost.txt").write_bytes(b"9 9\n"), {"damaged_file"}),
+    ("a number of a thousand digits", lines(EVENTS_FILE, lambda ls: [*ls[:9], b"9" * 5000 + b" 1 1 import {}", *ls[9:]]), {"damaged_file", "missing_body"}),
+    ("an id of a thousand digits", lines(EVENTS_FILE, lambda ls: [*ls[:9], b"9 " + b"9" * 5000 + b" 1 import {}", *ls[10:]]), {"damaged_file", "missing_body"}),
+    ("a long number of the trail's own", lines("1/trail.txt.gz", lambda ls: [*ls, b"9" * 5000 + b" 1 1 trail {}"]), {"damaged_file"}),
+    ("a long number that expired", lambda folder: (folder / "1/expired.txt").write_bytes(b"9" * 5000 + b" import 2026-11\n"), {"damaged_file"}),
     ("expired beyond the range", lambda folder: (folder / "1/expired.txt").write_bytes(b"99999 import 2026-11\n"), {
         "misplaced_body", "expired_unexplained",
     }),
@@ -801,6 +814,16 @@ def test_a_bundle_json_that_is_none_is_refused(tmp_path, text):
     (tmp_path / "bundle.json").write_text(text)
     with pytest.raises(verify.Unreadable):
         judged(tmp_path)
+
+
+def test_a_bundle_steers_no_terminal(tmp_path, capsys):
+    a_story(2).bundle(tmp_path)
+    text = json.loads((tmp_path / "bundle.json").read_text()) | {"made_at": "\x1b[2J\ud800 VERIFIED\n\n"}
+    (tmp_path / "bundle.json").write_text(json.dumps(text))
+    assert verify.main([str(tmp_path), "--key", KEY]) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "exported ?[2J? VERIFIED??" in out
 
 
 def test_an_empty_trail_is_no_yes(tmp_path):

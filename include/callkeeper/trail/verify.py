@@ -111,6 +111,8 @@ SHOWN = 12
 """So many findings of one name are told one by one."""
 LONGEST_LINE = 1 << 20
 LARGEST_NOTE = 1 << 20
+DIGITS = 19
+"""A number of a leaf has fewer: it fits into 63 bits."""
 MOST_SIGNATURES = 100
 _BLOCK = 1 << 20
 _TEMPLATES = 4096
@@ -679,7 +681,8 @@ class _Verification:
             except ValueError as wrong:
                 raise Unreadable(f"{where} is no checkpoint: {wrong}.") from None
         self.epochs: dict[int, _Epoch] = {}
-        self.expired: dict[tuple[str, str], list[int]] = {}
+        self.digests: dict[tuple[str, str], Any] = {}
+        """Of the leaves that are said to have expired, by (class, month)."""
         self.months: Counter[tuple[str, str]] = Counter()
         self.lost, self.lost_digest = 0, _sha256()
         self.ranged = any(said.first or said.to < said.size for said in self.said)
@@ -1019,6 +1022,7 @@ class _Verification:
                         parts = line.split(b" ", 4)
                         if len(parts) != 5 or not (
                             parts[0].isdigit() and parts[1].isdigit() and parts[2].isdigit() and len(line) < LONGEST_LINE
+                            and len(parts[0]) < DIGITS and len(parts[1]) < DIGITS and len(parts[2]) < DIGITS
                         ):  # fmt: skip
                             raise _Damaged("a line is no leaf")
                         seq, id_, xid = int(parts[0]), int(parts[1]), int(parts[2])
@@ -1096,7 +1100,6 @@ class _Verification:
 
     def _said_expired(self, epoch: _Epoch) -> Iterator[tuple[int, str]]:
         name, before = f"{epoch.number}/expired.txt", -1
-        digests: dict[tuple[str, str], Any] = self.__dict__.setdefault("digests", {})
         for line in self._lines(epoch.folder / "expired.txt", name, optional=True):
             words = line.split(b" ")
             try:
@@ -1111,7 +1114,7 @@ class _Verification:
             before = seq
             group = words[1].decode(), words[2].decode()
             self.months[group] += 1
-            digests.setdefault(group, _sha256()).update(b"%d %d\n" % (epoch.number, seq))
+            self.digests.setdefault(group, _sha256()).update(b"%d %d\n" % (epoch.number, seq))
             yield seq, "expired"
 
     def _said_lost(self, epoch: _Epoch) -> Iterator[tuple[int, str]]:
@@ -1158,7 +1161,6 @@ class _Verification:
 
     def _expiries(self) -> None:
         """What is said to have expired is just what sealed events account for, and was old enough."""
-        digests: dict[tuple[str, str], Any] = self.__dict__.get("digests", {})
         told: dict[tuple[str, str], list[tuple[int, str, datetime | None]]] = {}
         for epoch in self.epochs.values():
             sizes = [c.size for c in epoch.checkpoints]
@@ -1171,7 +1173,7 @@ class _Verification:
                 told.setdefault(group, []).append((event.get("count", 0), str(event.get("digest")), sealed_at))
                 if sealed_at and not self._is_over(group, sealed_at):
                     self.broken("expired_early", f"epoch {epoch.number}, leaf {seq}", f"Bodies of class {group[0]} of {group[1]} were dropped by {sealed_at:%Y-%m-%d}.")  # fmt: skip
-        for group, digest in digests.items():
+        for group, digest in self.digests.items():
             where = f"class {group[0]}, {group[1]}"
             accounts = told.get(group, [])
             if any(digest.hexdigest() == d and self.months[group] == n for n, d, _ in accounts):
@@ -1245,7 +1247,7 @@ class _Leaf:
 def _parse_leaf(line: bytes) -> _Leaf | None:
     """``<seq> <id> <xid> <class> <body>``."""
     parts = line.split(b" ", 4)
-    if len(parts) != 5 or len(line) >= LONGEST_LINE or not all(p.isdigit() and len(p) < 21 for p in parts[:3]):
+    if len(parts) != 5 or len(line) >= LONGEST_LINE or not all(p.isdigit() and len(p) < DIGITS for p in parts[:3]):
         return None
     seq, id_, xid = (int(p) for p in parts[:3])
     return _Leaf(seq, id_, xid, parts[3], parts[4], line[len(parts[0]) + 1 :])
@@ -1739,6 +1741,11 @@ def _tell_what(verdict: Verdict) -> Iterator[str]:
     yield f"Compared with {verdict.kept:,} checkpoints that were kept outside"
 
 
+def _printable(line: str) -> str:
+    """A line without what would steer a terminal: the bundle's own words stand in it."""
+    return "".join(c if c.isprintable() else "?" for c in line) + "\n"
+
+
 def _lines_of(found: Sequence[Finding], counts: Mapping[str, int]) -> Iterator[str]:
     for name in dict.fromkeys(f.name for f in found):
         told = [f for f in found if f.name == name]
@@ -1860,7 +1867,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as wrong:
         sys.stderr.write(f"The bundle cannot be read: {wrong}\n")
         return 2
-    sys.stdout.write(as_json(verdict) + "\n" if given.json else "\n".join(tell(verdict)) + "\n")
+    getattr(sys.stdout, "reconfigure", dict)(errors="backslashreplace")
+    sys.stdout.write(as_json(verdict) + "\n" if given.json else "".join(_printable(line) for line in tell(verdict)))
     return 0 if verdict.ok else 1
 
 
