@@ -481,6 +481,12 @@ IN_THE_LOG: list[tuple[str, Callable[[Log], None], set[str]]] = [
     ("a body with a float", not_canonical(b'{"action":"x","actor":{},"at":"2026-11-25T00:00:00.000000Z","n":1.5,"v":1}'), {"malformed_event"}),
     ("a body that is no JSON", not_canonical(b"gone"), {"malformed_event"}),
     ("a body of deep brackets", not_canonical(b"[" * 100_000), {"malformed_event"}),
+    ("a field hidden where the time belongs", not_canonical(
+        b'{"action":"deletion.done","actor":{},"at":"","z":"01T00:00:00.00000Z","recording":"%s","v":1}' % str(uuid(1)).encode()
+    ), {"malformed_event"}),
+    ("a time that is none", not_canonical(
+        b'{"action":"deletion.planned","actor":{},"at":"2026-11-25 00:00:00.000000Z","recording":"%s","v":1}' % str(uuid(1)).encode()
+    ), {"malformed_event"}),
     ("a body under another class", trail(("opening", "deletion.planned", {"recording": uuid(1)})), {"malformed_event"}),
     ("a single body under another class", trail(("opening", "night.planned", {"night": 2})), {"malformed_event"}),
     # --- meaning ---

@@ -1370,8 +1370,9 @@ CLASS_OF: Mapping[str, str] = {
 _RECORD = struct.Struct(">16sQHQQB")
 _Run = tuple[str, str]
 """(dag, run), or nothing and a person's account."""
-_MARK = b'"recording":"'
 _STAND_IN = b"00000000-0000-0000-0000-000000000000"
+_AT = b"2000-01-01T00:00:00.000000Z"
+_TIME_BYTES = re.compile(_TIME.pattern.encode())
 _NIGHT = ("done", "blocked", "waiting", "open_at_vendor", "failed")
 _IMPORT = ("kept", "unchanged", "corrected", "quarantined", "suppressed", "refused", "pending")
 
@@ -1387,7 +1388,7 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Template:
-    """Events that differ by their recording only: which step they are, and where they are counted."""
+    """Events that differ by their recording and time only: which step they are, and where they are counted."""
 
     usable: bool
     code: int
@@ -1422,15 +1423,16 @@ class _Meaning:
 
     def take(self, epoch: int, seq: int, id_: int, xid: int, klass: bytes, body: bytes) -> None:
         """One event, in any order."""
-        at = body.find(_MARK)
-        if at >= 0:
-            begin = at + len(_MARK)
-            end = begin + len(_STAND_IN)
-            key = klass + b" " + body[:begin] + body[end:]
+        at = body.find(b'"at":"') + 6
+        begin = body.find(b'"recording":"', at + 27) + 13
+        if at > 5 and begin > 12:
+            at_end, end = at + 27, begin + 36
+            key = klass + b" " + body[:at] + body[at_end:begin] + body[end:]
             template = self._templates.get(key)
             if template is None:
-                template = self._learn(key, klass, body[:begin] + _STAND_IN + body[end:])
-            if template.usable:
+                likeness = body[:at] + _AT + body[at_end:begin] + _STAND_IN + body[end:]
+                template = self._learn(key, klass, likeness)
+            if template.usable and _TIME_BYTES.fullmatch(body, at, at_end):
                 try:
                     recording = binascii.unhexlify(body[begin:end].replace(b"-", b""))
                 except binascii.Error:
@@ -1459,7 +1461,11 @@ class _Meaning:
 
     def _learn(self, key: bytes, klass: bytes, body: bytes) -> _Template:
         event = _parse_event(body)
-        usable = event is not None and event.get("recording") == _STAND_IN.decode() and self._fits(klass, event)
+        usable = (
+            event is not None
+            and (event["at"], event.get("recording")) == (_AT.decode(), _STAND_IN.decode())
+            and self._fits(klass, event)
+        )
         code, tally = 0, None
         if usable:
             assert event is not None
