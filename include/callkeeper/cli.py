@@ -42,6 +42,7 @@ COMMANDS = {
     "seal": ("callkeeper.commands.seal:group", "Sign the trail now; its state, epochs and keys."),
     "stack": ("callkeeper.commands.stack:stack", "What of the embedded stack is running."),
     "status": ("callkeeper.commands.status:status", "The last nights' balances, unfinished days, quarantine."),
+    "ticket": ("callkeeper.commands.ticket:group", "A person's request: take it in, see what is due, end it."),
     "up": ("callkeeper.commands.stack:up", "Start Postgres, the store and Airflow on this machine."),
     "watchdog": ("callkeeper.commands.watchdog:watchdog", "Exit non-zero, in words, when last night did not happen."),
 }

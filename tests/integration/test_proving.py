@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
@@ -19,10 +19,12 @@ import trail
 from callkeeper import controllers, notice, pseudonyms
 from callkeeper.commands.prove import prove as command
 from callkeeper.errors import NotBalanced, NotFound, StoreConflict, StoreUnavailable
-from callkeeper.jobs import holding, proving, reconciling
+from callkeeper.jobs import fulfilling, holding, proving, reconciling
 from callkeeper.jobs.proving import Verdict
 from callkeeper.notify import Message
+from callkeeper.phone import E164
 from callkeeper.settings import PROJECT
+from callkeeper.tickets import Right
 from deliver import PHM, Call, deliver
 from installation import ACTOR, DAY, NOW, OFFICER, Installation, at
 
@@ -91,6 +93,15 @@ def kind(office: Installation, blocker: object, of_kind: str, *, days: int = 30)
     office.sql.execute(
         "update blocker set kind = %s, review_on = %s where blocker = %s", (of_kind, DAY + timedelta(days), blocker)
     )
+
+
+def request(office: Installation, *, received_on: date) -> str:
+    """A request for access that came in on that day; its reference."""
+    with office.connect() as conn:
+        return fulfilling.open_ticket(
+            conn, office.app.keyring, right=Right.access, received_on=received_on, channel="letter", language="fi",
+            numbers=[E164("+358401234599")], account="officer", actor=OFFICER,
+        )  # fmt: skip
 
 
 def recording(office: Installation, call: str = "a") -> object:
@@ -228,8 +239,7 @@ def _(office):
 
 @breaks("requests")
 def _(office):
-    kind(office, office.block(recordings=(recording(office),)), "access_freeze")
-    office.sql.execute("update blocker set placed_at = '2026-10-22 12:00+00'")  # due on 2026-11-23, a Monday
+    request(office, received_on=date(2026, 10, 22))  # due on 2026-11-23, a Monday
 
 
 @breaks("objections")
@@ -524,15 +534,17 @@ def test_a_vendor_without_a_contract_is_no_kept_promise(sound):
     assert (found.verdict, "linna" in found.says) == (Verdict.broken, True)
 
 
-def test_a_freeze_is_in_time_until_its_due_day_is_over(sound):
-    kind(sound, sound.block(recordings=(recording(sound),)), "access_freeze", days=100)
-    sound.sql.execute("update blocker set placed_at = '2026-10-24 12:00+00'")  # due on 2026-11-24, yesterday at NOW
-
-    late = answer(sound, "requests")
-    sound.sql.execute("update blocker set placed_at = '2026-10-25 12:00+00'")
+def test_a_request_is_in_time_until_its_due_day_is_over(sound):
+    request(sound, received_on=date(2026, 10, 25))
     in_time = answer(sound, "requests")
+    late = request(sound, received_on=date(2026, 10, 24))  # due on 2026-11-24, yesterday at NOW
+    found = answer(sound, "requests")
+    sound.sql.execute(
+        "update ticket set extended_to = '2027-01-25', extension_reason = 'complexity' where ticket = %s", (late,)
+    )
+    extended = answer(sound, "requests")
 
-    assert (late.verdict, in_time.verdict) == (Verdict.broken, Verdict.kept)
+    assert (in_time.verdict, found.verdict, extended.verdict) == (Verdict.kept, Verdict.broken, Verdict.kept)
 
 
 def test_a_hold_that_nobody_ratified_is_late_after_three_days(sound):

@@ -27,6 +27,7 @@ class Mutation:
 
 DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migrations/versions/0002_let_go.py"
 VERIFIER = "trail/verify.py"
+FULFILLING = "jobs/fulfilling.py"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
 
 
@@ -1027,5 +1028,41 @@ MUTATIONS = (
             (VERIFIER, "if type(event) is not dict or _encode(event).encode() != body:", "if type(event) is not dict:"),
         ),
         tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a request freezes what it is about",
+        change="it is only written down",
+        edits=((FULFILLING, "        blockers.add(conn, blocker, actor)\n", "        pass\n"),),
+        tests=("integration/test_fulfilling.py::test_the_night_destroys_nothing_that_a_person_waits_for",),
+    ),
+    Mutation(
+        guard="intake takes the blockers' lock",
+        change="it does not wait",
+        edits=(
+            (
+                FULFILLING,
+                "    db.lock_blockers(conn, exclusive=True)\n    q = db.queries()\n    if q.newer_key",
+                "    q = db.queries()\n    if q.newer_key",
+            ),
+        ),
+        tests=("integration/test_fulfilling.py::test_intake_waits_for_whoever_decides_on_deletions",),
+    ),
+    Mutation(
+        guard="nothing but a request's own freeze lapses",
+        change="any blocker may",
+        edits=(
+            (
+                VERIFIER,
+                '                self._changed.append((id_, str(event.get("blocker")), "lapse", where))\n',
+                "                pass\n",
+            ),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="a ticket goes by its lawful way",
+        change="anywhere",
+        edits=(("tickets.py", "    if after not in LAWFUL[before]:\n", "    if False:\n"),),
+        tests=("unit/test_tickets.py::test_a_ticket_goes_by_its_lawful_way_only",),
     ),
 )

@@ -518,6 +518,7 @@ IN_THE_LOG: list[tuple[str, Callable[[Log], None], set[str]]] = [
     ("an import that forgets what it quarantined", an_import_that(quarantined=0), {"run_miscounted"}),
     ("a hold released unasked", trail(("blocker", "blocker.ended", {**HOLD, "why": "released"})), {"changed_unasked"}),
     ("a hold extended unasked", trail(("blocker", "blocker.extended", {**HOLD, "review_on": "2027-01-01"})), {"changed_unasked"}),
+    ("a hold that ends as if a request had placed it", trail(("blocker", "blocker.lapsed", {**HOLD, "ticket": "DSR-2026-0001"})), {"changed_unasked"}),
     ("a hold asked to be extended, and released", trail(
         ("blocker", "blocker.change_asked", {**HOLD, "change": "extend"}), ("blocker", "blocker.ended", {**HOLD, "why": "released"}),
     ), {"changed_unasked"}),

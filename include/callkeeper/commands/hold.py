@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 from uuid import UUID
 
 import click
 
-from callkeeper import db, settings, wiring
+from callkeeper import settings, wiring
 from callkeeper.blockers import Predicate
-from callkeeper.clock import HELSINKI, day_bounds_utc
+from callkeeper.clock import HELSINKI
+from callkeeper.commands import scope
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import holding
-from callkeeper.phone import E164, normalise
 
 AS = click.option("--as", "account", help="Your Airflow account.")
-
-
-class _Moment(click.ParamType[datetime]):
-    """A day of Helsinki, or a time of one; ``last`` makes a day end where the next one begins."""
-
-    name = "day or time"
-
-    def __init__(self, *, last: bool = False) -> None:
-        self.last = last
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            if len(text := str(value)) == len("2026-11-24"):
-                return day_bounds_utc(date.fromisoformat(text))[self.last]
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail("write it as 2026-11-24 or 2026-11-24T23:50", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=HELSINKI)
 
 
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -69,8 +48,10 @@ def group() -> None:
 )
 @click.option("--line", help="A service number of ours.")
 @click.option("--controller", help="A company.")
-@click.option("--from", "from_at", type=_Moment(), help="The first day, or time, of Helsinki.")
-@click.option("--to", "to_at", type=_Moment(last=True), help="The last day (included), or the time at which it ends.")
+@click.option("--from", "from_at", type=scope.Moment(), help="The first day, or time, of Helsinki.")
+@click.option(
+    "--to", "to_at", type=scope.Moment(last=True), help="The last day (included), or the time at which it ends."
+)
 @click.option("--wide", is_flag=True, help="More than a tenth of a company's recordings is meant.")
 @AS
 def draft(
@@ -97,9 +78,9 @@ def draft(
     with app.connect() as conn:
         predicate = Predicate(
             recordings=recordings or None,
-            pseudonyms=holding.of_numbers(app.keyring, _numbers(ask_number, numbers)),
-            line=_line(conn, line) if line else None,
-            controller=_controller(app, conn, controller) if controller else None,
+            pseudonyms=holding.of_numbers(app.keyring, scope.numbers(ask_number, numbers)),
+            line=scope.line(conn, line) if line else None,
+            controller=scope.company(app, conn, controller) if controller else None,
             from_at=from_at,
             to_at=to_at,
         )
@@ -158,33 +139,6 @@ def _facts(kind: holding.Kind | None, file: TextIO | None) -> tuple[holding.Kind
     if file is None:
         written = {name: click.prompt(name.capitalize(), default="", show_default=False) for name in names[1:]}
     return found, holding.Facts(**written)
-
-
-def _numbers(ask: bool, file: Path | None) -> Iterator[E164]:
-    """Numbers from an unseen prompt or a file: the command line is kept in a shell's history."""
-    written = [click.prompt("Number", hide_input=True)] if ask else []
-    if file is not None:
-        written += [text for text in file.read_text(encoding="utf-8").splitlines() if text.strip()]
-    for place, text in enumerate(written, start=1):
-        number = normalise(text).e164
-        if number is None:
-            raise NotAllowed(f"Number {place} of {len(written)} is none that can be read.", mend="Nothing was drafted.")
-        yield number
-
-
-def _line(conn: db.Connection, text: str) -> str:
-    """A line that is, or once was, ours: its calls may still be here."""
-    number = normalise(text).e164
-    if number is None or number not in {row.number for row in db.queries().known_lines(conn)}:
-        raise NotAllowed("This is no line of ours.", mend="A caller's number is asked for by --number.")
-    return number
-
-
-def _controller(app: wiring.App, conn: db.Connection, name: str) -> str:
-    known = {c.id for c in app.config.controllers} | {row.controller for row in db.queries().live_recordings(conn)}
-    if name not in known:
-        raise NotAllowed("There is no such controller.", mend=f"Known: {', '.join(sorted(known))}.")
-    return name
 
 
 @group.command()

@@ -143,6 +143,7 @@ def situation(row: db.Row, kinds: Sequence[str], clock: Term | None) -> Situatio
     return Situation(
         triggers=frozenset(triggers),
         blockers=frozenset(blockers),
+        erasure_asked=row.erasure_asked,
         explained=not unexplained,
         approved=row.decision is not None,
         gone=row.store_gone_at is not None,

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from callkeeper import db
-from callkeeper.clock import day_bounds_utc, helsinki_day, request_due
+from callkeeper.clock import day_bounds_utc, helsinki_day
 from callkeeper.controllers import Config, region_allowed
 from callkeeper.errors import CallkeeperError, ConfigurationError, NotFound, StoreConflict
 from callkeeper.jobs.holding import RATIFY_DAYS
@@ -783,10 +783,9 @@ def holds_in_order(look: Look, _: Promise) -> Answer:
 
 def requests_in_time(look: Look, _: Promise) -> Answer:
     """No open request is past its due day."""
-    placed = [row.placed_at for row in db.queries().prove_requests(look.conn)]
-    if not placed:
-        return _not_yet("No request is open; tickets are not kept by this version yet.", "0 requests")
-    due = [request_due(helsinki_day(at)) for at in placed]
+    due = [row.due_on for row in db.queries().prove_requests(look.conn)]
+    if not due:
+        return _not_yet("No request is open.", "0 requests")
     late = sum(day < look.today for day in due)
     figure = f"{_n(len(due), 'open request')}, {number(late)} late"
     if late:

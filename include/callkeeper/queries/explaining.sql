@@ -8,6 +8,13 @@ select case when r.recording is not null then 'catalogue' when q.recording is no
     q.recording is not null as quarantined, q.reason, q.since as quarantined_at, q.decide_by,
     d.state, d.trigger, d.waits, d.decision, d.trouble, d.due_at, d.night, n.day as night_day, d.catalogued, d.versions_removed,
     d.absence_checked_at, d.store_gone_at, d.vendor_answer, d.vendor_confirmed, d.vendor_asked_at, d.done_at,
+    exists (
+        select from ticket t join ticket_subject u on u.ticket = t.ticket
+        where t.access_right = 'erasure' and t.closed_at is null
+          and covers(row(null::uuid, null, null, null, u.pseudonyms, u.line, u.controller, u.from_at, u.to_at, null, null, null, null, null, null, null)::blocker,
+              asked.recording, coalesce(r.controller, q.controller, s.controller, d.controller), coalesce(r.line, q.line, s.line, d.line),
+              coalesce(r.pseudonym, q.pseudonym, s.pseudonym, d.pseudonym), coalesce(r.started_at, q.started_at, s.started_at, d.started_at))
+    ) as erasure_asked,
     callkeeper_now() as now, exists (select from decision where subject = 'go_live' and action = 'approve') as live
 from (select :recording::uuid as recording) asked
 left join recording r using (recording) left join quarantine q using (recording) left join staging s using (recording)

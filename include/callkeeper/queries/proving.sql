@@ -177,8 +177,8 @@ from blocker b left join hold h on h.blocker = b.blocker and h.released_at is nu
 where b.ended_at is null;
 
 -- name: prove_requests
--- When each request for access that is still open froze what it is about: the freeze begins in the transaction that opens it.
-select placed_at from blocker where kind = 'access_freeze' and ended_at is null order by placed_at;
+-- When each request that is not answered yet is due; extended_to: told in time that it takes longer.
+select coalesce(extended_to, due_on) as due_on from ticket where closed_at is null and state <> 'delivered' order by 1;
 
 -- name: proven_digests
 -- The hashes of a day's proofs, as the trail was told of them.

@@ -547,6 +547,16 @@ class BlockerEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BlockerLapsed(Event):
+    """What a person's request had frozen is free again, since the request is over; its own clock goes on. Never a hold's end."""
+
+    event_class: ClassVar[EventClass] = "blocker"
+    action: ClassVar[str] = "blocker.lapsed"
+    blocker: UUID
+    ticket: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LegalHoldPlaced(Event):
     """A legal hold stands on the recording's version in the store: nobody can delete it there."""
 
@@ -564,6 +574,49 @@ class LegalHoldLifted(Event):
     action: ClassVar[str] = "legal_hold.lifted"
     recording: UUID
     controller: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketOpened(Event):
+    """A person's request was taken in; what it freezes is frozen in the same transaction.
+
+    ``subjects``: what is searched, as hashes under the ticket's own salt (docs/adr/0188).
+    """
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.opened"
+    ticket: str
+    right: str
+    channel: str
+    received_on: str
+    due_on: str
+    controller: str | None
+    subjects: tuple[str, ...]
+    blockers: tuple[UUID, ...]
+    linked_to: str | None
+    state_after: str = "open"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketMoved(Event):
+    """A ticket went on; ``reason`` is a code."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.moved"
+    ticket: str
+    state_before: str
+    state_after: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketSeen(Event):
+    """Somebody looked at a ticket's personal data: the numbers that are searched, the sealed notes."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.seen"
+    ticket: str
+    purpose: Literal["subject_request"] = "subject_request"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,7 +89,7 @@ FINDINGS: Mapping[str, str] = {
     "live_without_yes": "A night deleted, and nobody had said yes to going live.",
     "run_miscounted": "A run reported other counts than its events come to.",
     "balance_false": "A run said that it balanced, and its own counts do not.",
-    "changed_unasked": "A hold was extended, narrowed or released without having been asked for before.",
+    "changed_unasked": "A hold was extended, narrowed or released without having been asked for before, or ended as if a request had placed it.",
 }  # fmt: skip
 """What can be broken, by its stable name."""
 
@@ -1342,6 +1342,10 @@ CLASS_OF: Mapping[str, str] = {
     "blocker.change_asked": "blocker",
     "blocker.extended": "blocker",
     "blocker.ended": "blocker",
+    "blocker.lapsed": "blocker",
+    "ticket.opened": "ticket",
+    "ticket.moved": "ticket",
+    "ticket.seen": "ticket",
     "config.applied": "config",
     "key.changed": "config",
     "night.planned": "run",
@@ -1527,6 +1531,14 @@ class _Meaning:
                 self._asked[change] = min(id_, self._asked.get(change, id_))
             case "blocker.extended":
                 self._changed.append((id_, str(event.get("blocker")), "extend", where))
+            case "ticket.opened":
+                # What a request froze may go with it, and nothing else may go so: a hold takes two people.
+                frozen = event.get("blockers")
+                for blocker in frozen if type(frozen) is list else ():
+                    lapse = str(blocker), "lapse"
+                    self._asked[lapse] = min(id_, self._asked.get(lapse, id_))
+            case "blocker.lapsed":
+                self._changed.append((id_, str(event.get("blocker")), "lapse", where))
             case "blocker.ended":
                 asked = {"narrowed": "narrow", "released": "release"}.get(str(event.get("why")), "")
                 self._changed.append((id_, str(event.get("blocker")), asked, where))

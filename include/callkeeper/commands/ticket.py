@@ -1,0 +1,213 @@
+"""``callkeeper ticket``: a person's request is taken in, listed, shown, ended. Numbers come from a prompt or a file only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from callkeeper import settings, tickets, wiring
+from callkeeper.clock import HELSINKI
+from callkeeper.commands import scope
+from callkeeper.jobs import fulfilling
+from callkeeper.tickets import Call, Channel, ClosedAs, Language, Right
+from callkeeper.trail.events import canonical, utc
+
+AS = click.option("--as", "account", help="Your Airflow account.")
+TICKET = click.argument("ticket", metavar="TICKET")
+
+
+@click.group("ticket")
+def group() -> None:
+    """Take a person's request in, which freezes what it is about; see what is due; end it."""
+
+
+@group.command("open")
+@click.option("--right", type=click.Choice([*Right]), required=True, help="What is asked for.")
+@click.option(
+    "--received", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which it reached the company."
+)
+@click.option("--channel", type=click.Choice(tickets.CHANNELS), required=True, help="By which way it came.")
+@click.option(
+    "--language", type=click.Choice(tickets.LANGUAGES), default="fi", show_default=True, help="That of its letters."
+)
+@click.option("--number", "ask_number", is_flag=True, help="Ask for a number, unseen.")
+@click.option(
+    "--numbers", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file, one number a line."
+)
+@click.option(
+    "--call",
+    "calls",
+    type=(str, scope.Moment(), scope.Moment(last=True)),
+    multiple=True,
+    metavar="LINE FROM TO",
+    help="Calls to a line of ours in a time, for a withheld number or a member of staff; may be said more than once.",
+)
+@click.option("--controller", help="Only this company's recordings; else all companies' are searched.")
+@AS
+def open_(
+    right: str,
+    received: datetime,
+    channel: Channel,
+    language: Language,
+    ask_number: bool,
+    numbers: Path | None,
+    calls: tuple[tuple[str, datetime, datetime], ...],
+    controller: str | None,
+    account: str | None,
+) -> None:
+    """Takes a request in, freezes what it is about, and prints its reference and its due day.
+
+    Who asks is never said here: no name, no address. A number is asked for unseen, or read from a file.
+    """
+    from callkeeper.commands.signin import sign_in
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, fulfilling.OFFICERS)
+    # Before the database is asked anything: nobody waits for a prompt inside a transaction.
+    searched = list(scope.numbers(ask_number, numbers))
+    with app.connect() as conn:
+        ticket = fulfilling.open_ticket(
+            conn,
+            app.keyring,
+            right=Right(right),
+            received_on=received.date(),
+            channel=channel,
+            language=language,
+            numbers=searched,
+            times=[Call(line=scope.line(conn, line), from_at=from_at, to_at=to_at) for line, from_at, to_at in calls],
+            controller=scope.company(app, conn, controller) if controller else None,
+            account=who,
+            actor=app.actor(conn, account=who),
+        )
+        found = fulfilling.show(conn, ticket)
+    click.secho(ticket, bold=True)
+    _tell(found)
+
+
+@group.command("list")
+@click.option("--all", "closed", is_flag=True, help="Those that are over, too.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@AS
+def list_(closed: bool, as_json: bool, account: str | None) -> None:
+    """The tickets, the most urgent first."""
+    from callkeeper.commands.signin import sign_in
+
+    app = wiring.build(settings.load())
+    sign_in(app, account, fulfilling.READERS)
+    with app.connect() as conn:
+        found = fulfilling.register(conn, closed=closed)
+    if as_json:
+        click.echo(json.dumps([asdict(t) for t in found], default=str))
+        return
+    if not found:
+        click.echo("There is no ticket." if closed else "There is no open ticket.")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("ticket", "right", "state", "received", "due", "days left", "identity", "frozen", "by"):
+        table.add_column(heading, no_wrap=True)
+    for t in found:
+        left = "-" if t.days_left is None else f"[red]{t.days_left}[/]" if t.days_left < 0 else str(t.days_left)
+        facts = (
+            t.ticket,
+            t.right,
+            t.outcome or t.state,
+            t.received_on,
+            t.extended_to or t.due_on,
+            left,
+            t.identity,
+            t.frozen,
+        )
+        table.add_row(*map(str, facts), t.account)
+    console = Console()
+    Console(width=max(console.width, 110)).print(table)
+
+
+@group.command()
+@TICKET
+@click.option(
+    "--clear", is_flag=True, help="The numbers that are searched, too. That somebody looked goes into the trail."
+)
+@AS
+def show(ticket: str, clear: bool, account: str | None) -> None:
+    """One ticket: its clocks, what is frozen, what can no longer be told, and what became of it so far."""
+    from callkeeper.commands.signin import sign_in
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, fulfilling.OFFICERS if clear else fulfilling.READERS)
+    with app.connect() as conn:
+        found = fulfilling.show(conn, ticket)
+        searched = fulfilling.look(conn, ticket, app.keyring, app.actor(conn, account=who)) if clear else []
+        steps = fulfilling.timeline(conn, ticket)
+    click.secho(found.ticket, bold=True)
+    _tell(found)
+    for one in searched:
+        if one.call:
+            from_at, to_at = (moment.astimezone(HELSINKI) for moment in (one.call.from_at, one.call.to_at))
+            click.echo(
+                f"searched       {one.call.line or one.call.controller}, {from_at:%Y-%m-%d %H:%M} to {to_at:%Y-%m-%d %H:%M}"
+            )
+        else:
+            click.echo(f"searched       {one.number}")
+    for step in steps:
+        body = json.loads(canonical(step.event, {}, utc(step.at)))
+        said = " ".join(filter(None, (body["action"].partition(".")[2], body.get("state_after"), body.get("reason"))))
+        click.echo(f"{step.at.astimezone(HELSINKI):%Y-%m-%d %H:%M}  {step.who:16} {said}")
+
+
+@group.command()
+@TICKET
+@click.option("--outcome", type=click.Choice(tickets.CLOSED_AS), required=True, help="Why it is over.")
+@AS
+def close(ticket: str, outcome: ClosedAs, account: str | None) -> None:
+    """Ends a ticket on your word, and what it froze with it. Nothing is deleted by that: each recording's own clock goes on."""
+    from callkeeper.commands.signin import sign_in
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, fulfilling.OFFICERS)
+    with app.connect() as conn:
+        free = fulfilling.close(
+            conn, ticket, outcome, years=app.config.terms.tickets_years, account=who, actor=app.actor(conn, account=who)
+        )
+    click.echo(f"{ticket} is closed" + (", and freezes nothing any more." if free else "."))
+
+
+def _tell(t: fulfilling.Ticket) -> None:
+    late = t.days_left is not None and t.days_left < 0
+    due = t.extended_to or t.due_on
+    days = "" if t.days_left is None else f", {-t.days_left} days ago" if late else f", {t.days_left} days left"
+    said = {
+        "right": t.right,
+        "state": (t.outcome and f"closed, {t.outcome.replace('_', ' ')}") or t.state.replace("_", " "),
+        "received": f"{t.received_on} ({t.channel}), opened {t.opened_at.astimezone(HELSINKI):%Y-%m-%d %H:%M} by {t.account}",
+        "due": f"{due}{days}",
+        "identity": t.identity,
+        "companies": t.controller or "all",
+        "searched for": ", ".join(filter(None, (_n(t.numbers, "number"), _n(t.times, "time of calls")))),
+        "frozen": _n(t.frozen, "recording") or "no recording now; what still comes in is frozen too"
+        if t.freezes
+        else "nothing",
+        "linked to": t.linked_to,
+    }
+    for name, value in said.items():
+        click.secho(f"{name:14} {value or '-'}", fg="red" if late and name == "due" else None)
+    if t.gone_before:
+        click.echo(
+            f"Between its receipt and its intake {_n(t.gone_before, 'recording')} of all callers went, their term being over: "
+            "whose they were nobody can say any more."
+        )
+    for recording in t.too_late:
+        click.echo(f"too late for   {recording}: its deletion had been sent.")
+    for missing in t.not_imported:
+        click.secho(f"Days that are not imported yet: {missing}.", fg="yellow")
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}" if n else ""

@@ -1,0 +1,73 @@
+-- name: number_ticket!
+-- One intake takes a ticket's number at a time, until the transaction ends.
+select pg_advisory_xact_lock(hashtextextended('callkeeper.ticket', 0));
+
+-- name: next_ticket^
+-- The day on which a ticket is opened now, and how many its year has with it.
+select y.today, coalesce(max(split_part(t.ticket, '-', 3)::integer), 0) + 1 as n
+from (select helsinki_day(callkeeper_now()) as today) y
+left join ticket t on starts_with(t.ticket, 'DSR-' || to_char(y.today, 'YYYY') || '-')
+group by y.today;
+
+-- name: newer_key$
+-- Whether numbers are hashed under a key that is none of these: then a search would miss calls that have come since.
+select exists (select from key where purpose = 'pseudonym' and retired_at is null and not key_id = any (:key_ids));
+
+-- name: earlier_ticket$
+-- The last ticket in which one of these numbers was searched: the same person, perhaps.
+select max(t.ticket) from ticket_subject s join ticket t on t.ticket = s.ticket where s.pseudonyms && :pseudonyms;
+
+-- name: open_ticket!
+-- A person's request.
+insert into ticket (ticket, access_right, received_on, channel, language, controller, account, due_on, linked_to)
+values (:ticket, :right, :received_on, :channel, :language, :controller, :account, :due_on, :linked_to);
+
+-- name: add_ticket_subject!
+-- What is searched for it.
+insert into ticket_subject (ticket, n, kind, pseudonyms, sealed_number, from_at, to_at, line, controller)
+values (:ticket, :n, :kind, :pseudonyms, :sealed_number, :from_at, :to_at, :line, :controller);
+
+-- name: ticket_for_change^
+-- A ticket, for nobody else to change until the transaction ends.
+select ticket, access_right, state, received_on, due_on, extended_to, identity, account from ticket where ticket = :ticket for update;
+
+-- name: close_ticket!
+-- It is over; what is personal of it goes after so many years.
+update ticket set state = 'closed', closed_at = callkeeper_now(), outcome = :outcome,
+    erase_on = (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date
+where ticket = :ticket;
+
+-- name: ticket_blockers
+-- What of a ticket still blocks.
+select blocker, kind, review_on from blocker where case_ref = :ticket and ended_at is null order by placed_at, blocker;
+
+-- name: ticket_register
+-- Tickets, those that are open first, the most urgent of them first; one of them only, if it is named.
+select t.ticket, t.access_right, t.state, t.received_on, t.channel, t.language, t.controller, t.account, t.opened_at, t.due_on, t.extended_to,
+    t.identity, t.outcome, t.closed_at, t.erased_at, t.linked_to,
+    coalesce(t.extended_to, t.due_on) - helsinki_day(callkeeper_now()) as days_left,
+    (select count(*) from ticket_subject s where s.ticket = t.ticket and s.kind = 'number') as numbers,
+    (select count(*) from ticket_subject s where s.ticket = t.ticket and s.kind = 'time') as times,
+    exists (select from blocker b where b.case_ref = t.ticket and b.ended_at is null) as freezes,
+    (select count(distinct c.recording) from blocker b join blocker_cover c on c.blocker = b.blocker
+     where b.case_ref = t.ticket and b.ended_at is null) as frozen,
+    -- Deleted between receipt and intake. Whose they were nobody can say any more.
+    (select count(*) from deletion d where d.store_gone_at >= t.received_on::timestamp at time zone 'Europe/Helsinki'
+     and d.store_gone_at < t.opened_at and (t.controller is null or d.controller = t.controller)) as gone_before
+from ticket t
+where (:ticket::text is null and (:all or t.closed_at is null)) or t.ticket = :ticket::text
+order by t.closed_at is not null, coalesce(t.extended_to, t.due_on), t.ticket;
+
+-- name: ticket_subjects
+-- What is searched for a ticket.
+select n, kind, sealed_number, from_at, to_at, line, controller from ticket_subject where ticket = :ticket order by n;
+
+-- name: ticket_too_late
+-- What a ticket's freeze covers and could not save: its deletion had been sent.
+select t.recording from hold_too_late t join blocker b on b.blocker = t.blocker where b.case_ref = :ticket order by 1;
+
+-- name: ticket_timeline
+-- What the trail was told of a ticket, the oldest first.
+select e.at, e.body from event e join ticket t on t.ticket = :ticket
+where e.class = 'ticket' and e.at >= t.opened_at and position('"ticket":"' || t.ticket || '"' in convert_from(e.body, 'UTF8')) > 0
+order by e.at, e.id;

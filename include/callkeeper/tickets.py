@@ -1,0 +1,158 @@
+"""A person's request: its reference, its right, its lawful way, its clocks. All pure; what is stored is in queries/tickets.sql.
+
+A ticket knows no name and no address: of the person it has what is searched, hashed and sealed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Literal, NewType, get_args
+
+from callkeeper.clock import add_months, request_due, request_due_extended
+from callkeeper.errors import NotAllowed
+from callkeeper.phone import E164
+
+TicketId = NewType("TicketId", str)
+"""``DSR-2026-0007``: its year is the Helsinki day's on which it was opened."""
+REFERENCE = re.compile(r"DSR-\d{4}-\d{4,}", re.ASCII)
+
+Channel = Literal["letter", "email", "phone", "visit", "web", "other"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+Language = Literal["fi", "sv", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+ExtensionReason = Literal["complexity", "number_of_requests"]
+"""GDPR Art. 12(3) knows these two."""
+EXTENSION_REASONS: tuple[ExtensionReason, ...] = get_args(ExtensionReason)
+ClosedAs = Literal["withdrawn", "answered_by_hand", "opened_in_error"]
+"""How an officer ends a ticket by her word alone."""
+CLOSED_AS: tuple[ClosedAs, ...] = get_args(ClosedAs)
+
+UNPROVEN_DAYS = 30
+"""Requirements, section 2: so long a freeze stands on an identity that nobody has proven, until somebody looks."""
+WINDOW = timedelta(hours=25)
+"""The longest time of a line or a company that one person's calls are looked for in: a Helsinki day. More is the whole switchboard."""
+OLDEST_MONTHS = 12
+"""A receipt that is longer ago is taken for a slip of the pen."""
+
+
+class Right(StrEnum):
+    """What is asked for."""
+
+    access = "access"
+    """GDPR Art. 15."""
+    rectification = "rectification"
+    """Art. 16."""
+    erasure = "erasure"
+    """Art. 17."""
+    restriction = "restriction"
+    """Art. 18."""
+    objection = "objection"
+    """Art. 21."""
+    portability = "portability"
+    """Art. 20, which does not apply to a legitimate interest: it is answered so."""
+
+
+FREEZES: Mapping[Right, str] = {
+    Right.access: "access_freeze",
+    Right.rectification: "rectification_pending",
+    Right.restriction: "restriction",
+    Right.objection: "restriction",
+}
+"""The kind of blocker that stands from intake on. An erasure has none (both sides want the same), portability neither."""
+
+
+class State(StrEnum):
+    """Where a ticket is on its way."""
+
+    open = "open"
+    identity_asked = "identity_asked"
+    clarification_asked = "clarification_asked"
+    previewed = "previewed"
+    """What was found lies before the officer, hashed."""
+    narrowed = "narrowed"
+    approved = "approved"
+    seconded = "seconded"
+    """Another person has said yes, too."""
+    refused = "refused"
+    carried_out = "carried_out"
+    released = "released"
+    """The officer lets package or letter go."""
+    delivered = "delivered"
+    closed = "closed"
+
+
+S = State
+LAWFUL: Mapping[State, frozenset[State]] = {
+    S.open: frozenset({S.identity_asked, S.clarification_asked, S.previewed, S.refused, S.closed}),
+    S.identity_asked: frozenset({S.open, S.refused, S.closed}),
+    S.clarification_asked: frozenset({S.open, S.refused, S.closed}),
+    S.previewed: frozenset({S.previewed, S.approved, S.narrowed, S.refused, S.identity_asked, S.clarification_asked, S.closed}),
+    S.narrowed: frozenset({S.previewed, S.closed}),
+    # A scope that has changed since is looked at anew.
+    S.approved: frozenset({S.seconded, S.carried_out, S.previewed, S.closed}),
+    S.seconded: frozenset({S.carried_out, S.previewed, S.closed}),
+    S.refused: frozenset({S.released}),
+    S.carried_out: frozenset({S.released}),
+    S.released: frozenset({S.delivered}),
+    S.delivered: frozenset({S.closed}),
+    S.closed: frozenset(),
+}  # fmt: skip
+"""From each state to which. Once something was carried out or refused, a ticket ends by the delivery of its answer only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Call:
+    """A call that is looked for by its time, as a withheld caller or a member of staff gives it; aware, ``to_at`` exclusive."""
+
+    from_at: datetime
+    to_at: datetime
+    line: E164 | None = None
+    controller: str | None = None
+
+
+def reference(year: int, n: int) -> TicketId:
+    """The year's n-th ticket."""
+    return TicketId(f"DSR-{year}-{n:04d}")
+
+
+def move(before: State, after: State) -> State:
+    """``after``, if it may follow ``before``. Raises NotAllowed."""
+    if after not in LAWFUL[before]:
+        raise NotAllowed(f"A ticket that is {before.replace('_', ' ')} cannot become {after.replace('_', ' ')}.")
+    return after
+
+
+def due(received_on: date, today: date) -> date:
+    """The last day to answer (GDPR Art. 12(3)). Raises NotAllowed for a day of receipt that cannot be meant."""
+    if received_on > today:
+        raise NotAllowed(
+            "The day of receipt is still to come.", mend="It is the day on which the request reached the company."
+        )
+    if received_on < add_months(today, -OLDEST_MONTHS):
+        raise NotAllowed(f"The day of receipt is more than {OLDEST_MONTHS} months ago.", mend="Look at its year.")
+    return request_due(received_on)
+
+
+def extended(received_on: date, due_on: date, today: date) -> date:
+    """The last day once it is extended: three months from receipt, told by the first due day (GDPR Art. 12(3)). Raises NotAllowed."""
+    if today > due_on:
+        raise NotAllowed("Its first due day is past: it can no longer be extended.", mend="Answer it now.")
+    return request_due_extended(received_on)
+
+
+def check_call(call: Call) -> Call:
+    """The call, if one person's calls can be looked for by it. Raises NotAllowed for a whole switchboard's."""
+    if call.line is None and call.controller is None:
+        raise NotAllowed("A call by its time needs its line, or its company.")
+    if call.from_at >= call.to_at:
+        raise NotAllowed("A call's time ends before it begins.")
+    if call.to_at - call.from_at > WINDOW:
+        raise NotAllowed(
+            "This would be the whole switchboard's calls, not one person's.",
+            mend="Name times of a day at most; several, if there were several calls.",
+        )
+    return call

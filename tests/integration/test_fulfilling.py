@@ -1,0 +1,436 @@
+"""A request is taken in, and from that moment nothing that it is about is destroyed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from callkeeper import blockers, controllers, db
+from callkeeper.commands import ticket as ticket_command
+from callkeeper.errors import NotAllowed, NotFound
+from callkeeper.jobs import explaining, fulfilling
+from callkeeper.jobs.fulfilling import Searched
+from callkeeper.phone import E164
+from callkeeper.tickets import FREEZES, Call, Right
+from deliver import PHM, deliver
+from deliver import Call as Delivered
+from installation import DAY, OFFICER, Installation, at
+
+CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
+LINE = E164("+358207001234")
+TODAY = date(2026, 11, 25)
+LATER = datetime(2027, 5, 26, 0, 30, tzinfo=UTC)
+"""The night in which the calls of DAY are past their term."""
+
+
+@pytest.fixture
+def kept(office: Installation) -> Installation:
+    """Three calls: a and b of one caller, to two companies, c of another one."""
+    calls = [
+        Delivered(id="a", start=at(8), caller=CALLER),
+        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
+        Delivered(id="c", start=at(10), caller=OTHER),
+    ]
+    deliver(office.linna, DAY, calls)
+    office.run("import")
+    return office
+
+
+@pytest.fixture
+def due(kept: Installation) -> Installation:
+    """The same, their term over, deletion live, the last forecast an evening old."""
+    kept.go_live()
+    kept.set_clock(LATER - timedelta(days=1))
+    kept.forecast()
+    kept.set_clock(LATER)
+    return kept
+
+
+def opened(office: Installation, right: Right = Right.access, **facts: Any) -> str:
+    """A request of CALLER's that reached the company today, unless it is said otherwise."""
+    asked = {
+        "numbers": [CALLER],
+        "received_on": None,
+        "channel": "letter",
+        "language": "fi",
+        "account": "officer",
+    } | facts
+    with office.connect() as conn:
+        asked["received_on"] = asked["received_on"] or office.value("select helsinki_day(callkeeper_now())")
+        return fulfilling.open_ticket(conn, office.app.keyring, right=right, actor=OFFICER, **asked)
+
+
+def close(office: Installation, ticket: str, outcome: str = "withdrawn") -> int:
+    with office.connect() as conn:
+        return fulfilling.close(conn, ticket, outcome, years=3, account="officer", actor=OFFICER)
+
+
+def left(office: Installation) -> int:
+    return office.value("select count(*) from recording")
+
+
+# --- intake -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_is_numbered_in_its_year_and_has_its_due_day(kept):
+    first, second = opened(kept), opened(kept, numbers=[OTHER])
+    kept.set_clock(datetime(2026, 12, 31, 22, 30, tzinfo=UTC))  # half past midnight in Helsinki
+    third = opened(kept)
+
+    assert (first, second, third) == ("DSR-2026-0001", "DSR-2026-0002", "DSR-2027-0001")
+    with kept.connect() as conn:
+        found = fulfilling.show(conn, first)
+    assert (found.due_on, found.state, found.identity, found.account) == (
+        date(2026, 12, 28),
+        "open",
+        "unproven",
+        "officer",
+    )
+
+
+@pytest.mark.parametrize("right", Right)
+def test_what_a_right_freezes_is_frozen_with_its_intake(kept, right):
+    ticket = opened(kept, right)
+
+    found = kept.rows("select kind, case_ref, placed_by, review_on, cardinality(pseudonyms) as n from blocker")
+    wanted = [(FREEZES[right], ticket, "officer", TODAY + timedelta(30), 1)] if right in FREEZES else []
+    assert [tuple(row) for row in found] == wanted
+
+
+def test_a_freeze_covers_both_companies_and_what_is_still_to_come(kept):
+    ticket = opened(kept)
+
+    deliver(kept.linna, DAY + timedelta(1), [Delivered(id="d", start=at(8, day=DAY + timedelta(1)), caller=CALLER)])
+    kept.later(days=1)
+    kept.run("tomorrow", DAY + timedelta(1))
+
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).frozen == 3
+
+
+def test_the_night_destroys_nothing_that_a_person_waits_for(due):
+    opened(due)
+
+    night = due.sweep()
+
+    assert (night.total("done"), night.total("blocked"), left(due)) == (1, 2, 2)
+
+
+def test_without_a_freeze_the_schedule_goes_on(due):
+    opened(due, Right.erasure)
+
+    assert due.sweep().total("done") == 3
+
+
+def test_a_freeze_in_the_middle_of_a_night_wins_over_what_is_armed(due):
+    with due.connect() as conn:
+        due.armed(conn, "night")
+    opened(due)
+
+    due.sweep("night")
+
+    assert left(due) == 2
+
+
+def test_intake_waits_for_whoever_decides_on_deletions(kept):
+    with kept.connect() as night, kept.connect() as intake:
+        db.lock_blockers(night, exclusive=False)
+        intake.execute("set lock_timeout = '300ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            fulfilling.open_ticket(
+                intake, kept.app.keyring, right=Right.access, received_on=TODAY, channel="letter", language="fi",
+                numbers=[CALLER], account="officer", actor=OFFICER,
+            )  # fmt: skip
+
+
+def test_without_its_freeze_there_is_no_ticket_and_no_event(kept, monkeypatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(blockers, "add", fails)
+    with pytest.raises(RuntimeError):
+        opened(kept)
+
+    assert kept.value("select count(*) from ticket") == 0
+    assert kept.events("ticket.opened") == []
+
+
+def test_a_withheld_call_is_frozen_by_its_line_and_time(kept):
+    call = Call(line=LINE, from_at=at(7, 50), to_at=at(8, 10))
+    ticket = opened(kept, numbers=[], times=[call])
+
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).frozen == 1
+        (found,) = fulfilling.look(conn, ticket, kept.app.keyring, OFFICER)
+    assert found == Searched(call=call)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"numbers": []}, "needs what is searched"),
+        ({"numbers": [LINE]}, "whole switchboard"),
+        ({"times": [Call(line=LINE, from_at=at(0), to_at=at(0) + timedelta(days=30))]}, "whole switchboard"),
+        ({"times": [Call(line=CALLER, from_at=at(8), to_at=at(9))]}, "none of ours"),
+        ({"received_on": TODAY + timedelta(1)}, "still to come"),
+    ],
+)
+def test_a_request_that_cannot_be_one_persons_is_refused_in_words(kept, facts, said):
+    with pytest.raises(NotAllowed, match=said):
+        opened(kept, **facts)
+    assert kept.value("select count(*) from ticket") == 0
+
+
+def test_the_same_person_again_is_linked_and_never_merged(kept):
+    first = opened(kept)
+    opened(kept, numbers=[OTHER])
+    again = opened(kept, Right.erasure, numbers=[OTHER, CALLER])
+
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, first).linked_to is None
+        assert fulfilling.show(conn, again).linked_to == "DSR-2026-0002"
+
+
+def test_one_number_in_five_spellings_is_searched_once(kept):
+    from callkeeper.phone import normalise
+
+    spelled = [
+        normalise(text).e164
+        for text in ("0409990001", "040 999 0001", "+358409990001", "00358409990001", "+358 (0)40-999 0001")
+    ]
+
+    ticket = opened(kept, numbers=spelled)
+
+    with kept.connect() as conn:
+        assert fulfilling.look(conn, ticket, kept.app.keyring, OFFICER) == [Searched(number=CALLER)]
+
+
+def test_a_keyring_that_does_not_know_the_newest_key_takes_nothing_in(kept):
+    kept.sql.execute("insert into key (key_id, purpose, created_at) values ('00000000', 'pseudonym', callkeeper_now())")
+
+    try:
+        with pytest.raises(NotAllowed, match="rotated"):
+            opened(kept)
+    finally:
+        kept.sql.execute("delete from key where key_id = '00000000'")
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_ticket_frees_what_it_froze_and_the_clock_goes_on(due):
+    ticket = opened(due)
+    due.sweep("first")
+
+    assert close(due, ticket) == 1
+    assert left(due) == 2
+    due.forecast()
+    due.sweep("second")
+
+    assert left(due) == 0
+    row = due.row("select state, outcome, erase_on from ticket")
+    assert tuple(row) == ("closed", "withdrawn", date(2030, 5, 26))
+
+
+def test_another_persons_freeze_on_the_same_calls_stays(due):
+    first, _ = opened(due), opened(due, Right.restriction)
+
+    close(due, first)
+    due.sweep()
+
+    assert left(due) == 2
+
+
+def test_a_ticket_ends_once_and_only_if_there_is_one(kept):
+    ticket = opened(kept)
+    close(kept, ticket)
+
+    with pytest.raises(NotAllowed, match="closed cannot become closed"):
+        close(kept, ticket)
+    with pytest.raises(NotFound, match="DSR-2026-0099"):
+        close(kept, "DSR-2026-0099")
+
+
+def test_a_number_in_the_place_of_a_reference_is_not_said_again(kept):
+    with kept.connect() as conn, pytest.raises(NotFound, match="no ticket's reference") as wrong:
+        fulfilling.show(conn, CALLER)
+    assert "999" not in str(wrong.value)
+
+
+# --- what others see --------------------------------------------------------------------------------------------------
+
+
+def test_the_register_shows_the_most_urgent_first_and_what_can_no_longer_be_told(due):
+    due.sweep("before")
+    late = opened(due, received_on=TODAY + timedelta(100))
+    soon = opened(due)
+    close(due, opened(due, Right.portability))
+
+    with due.connect() as conn:
+        tickets, everything = fulfilling.register(conn), fulfilling.register(conn, closed=True)
+
+    assert [t.ticket for t in tickets] == [late, soon]
+    assert [t.days_left is None for t in everything] == [False, False, True]
+    assert tickets[0].days_left is not None
+    assert tickets[0].days_left < 0
+    assert (tickets[0].gone_before, tickets[0].frozen) == (3, 0)
+
+
+def test_every_step_is_an_event_and_the_timeline_tells_them(kept, fresh_office):
+    ticket = opened(kept)
+    with kept.connect() as conn:
+        fulfilling.look(conn, ticket, kept.app.keyring, replace(OFFICER, account="deputy"))
+    close(kept, ticket)
+
+    with kept.connect() as conn:
+        steps = [(step.who, step.event.action) for step in fulfilling.timeline(conn, ticket)]
+
+    assert steps == [("officer", "ticket.opened"), ("deputy", "ticket.seen"), ("officer", "ticket.moved")]
+    (lapsed,) = kept.events("blocker.lapsed")
+    (begun,) = kept.events("ticket.opened")
+    assert begun["blockers"] == [lapsed["blocker"]]
+    assert lapsed["ticket"] == ticket
+
+
+@pytest.mark.parametrize("asked", [{}, {"numbers": [], "times": [Call(line=LINE, from_at=at(8), to_at=at(9))]}])
+def test_an_erasure_that_is_asked_for_closes_the_recording_to_staff(kept, asked):
+    recording = kept.value(
+        "select recording from recording where pseudonym = %s and line = %s", kept.pseudonym(CALLER), LINE
+    )
+
+    def staff() -> str:
+        with kept.connect() as conn:
+            return explaining.explain(conn, recording, months=6, officer=False).outcome.staff
+
+    before, ticket = staff(), opened(kept, Right.erasure, **asked)
+    during, _ = staff(), close(kept, ticket)
+
+    assert (before, during, staff()) == ("listener", "nobody", "listener")
+
+
+def test_to_others_a_freeze_is_a_legal_ground(kept):
+    ticket = opened(kept)
+    recording = kept.value("select recording from recording where pseudonym = %s limit 1", kept.pseudonym(CALLER))
+
+    with kept.connect() as conn:
+        told = repr(explaining.explain(conn, recording, months=6, officer=False))
+
+    assert ticket not in told
+
+
+@pytest.fixture
+def command(kept, monkeypatch):
+    """`callkeeper ticket` as an account of Airflow's types it; the words are its last output."""
+    monkeypatch.setattr(ticket_command.settings, "load", lambda: kept.settings)
+    monkeypatch.setattr(ticket_command.wiring, "build", lambda _: kept.app)
+
+    def sign_in(app: Any, account: str | None, roles: Any) -> str:
+        with app.connect() as conn:
+            if not controllers.duties(conn, app.config, account).intersection(roles):
+                raise NotAllowed(f"{account} may not do this.")
+        return str(account)
+
+    monkeypatch.setattr("callkeeper.commands.signin.sign_in", sign_in)
+
+    def run(*words: str, typed: str = "", account: str = "officer") -> Result:
+        return CliRunner(env={"COLUMNS": "200"}).invoke(ticket_command.group, [*words, "--as", account], input=typed)
+
+    return run
+
+
+OPEN = ("open", "--right", "access", "--received", "2026-11-24", "--channel", "letter")
+
+
+def test_an_officer_types_a_request_in_and_never_a_number(command, kept):
+    done = command(*OPEN, "--number", typed="040 999 0001\n")
+
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[1:] == [
+        "DSR-2026-0001",
+        "right          access",
+        "state          open",
+        "received       2026-11-24 (letter), opened 2026-11-25 02:15 by officer",
+        "due            2026-12-24, 29 days left",
+        "identity       unproven",
+        "companies      all",
+        "searched for   1 number",
+        "frozen         2 recordings",
+        "linked to      -",
+        "Days that are not imported yet: linna, 30 (26.10.2026 to 25.11.2026, the first kept there until 25.11.2026).",
+    ]
+    assert "999" not in done.output
+
+
+def test_numbers_come_from_a_file_and_one_that_cannot_be_read_opens_nothing(command, kept, tmp_path):
+    file = tmp_path / "numbers"
+    file.write_text("+358 40 999 0001\n\nabc\n")
+    wrong = command(*OPEN, "--numbers", str(file))
+    file.write_text("+358 40 999 0001\n0409990002\n")
+    right = command(*OPEN, "--numbers", str(file))
+
+    assert str(wrong.exception) == "Number 2 of 2 is none that can be read. Nothing was done."
+    assert "searched for   2 numbers" in right.output
+    assert kept.value("select count(*) from ticket") == 1
+
+
+def test_a_withheld_caller_is_asked_for_by_line_and_time(command):
+    done = command(*OPEN, "--call", "020 700 1234", "2026-11-24T07:50", "2026-11-24T08:10")
+
+    assert "searched for   1 time of calls" in done.output
+    assert "frozen         1 recording\n" in done.output
+
+
+def test_what_is_due_is_listed_and_a_ticket_tells_its_story(command):
+    command(*OPEN, "--number", typed="0409990001\n")
+    listed, shown = command("list"), command("show", "DSR-2026-0001", account="approver")
+    clear = command("show", "DSR-2026-0001", "--clear")
+    closed = command("close", "DSR-2026-0001", "--outcome", "answered_by_hand")
+    after = command("list"), command("list", "--all"), command("list", "--all", "--json")
+
+    assert re.search(r"DSR-2026-0001 +access +open +2026-11-24 +2026-12-24 +29 +unproven +2 +officer", listed.output)
+    assert "999" not in shown.output
+    assert "searched       +358409990001" in clear.output
+    assert closed.output == "DSR-2026-0001 is closed, and freezes nothing any more.\n"
+    assert after[0].output == "There is no open ticket.\n"
+    assert "answered_by_hand" in after[1].output
+    assert json.loads(after[2].output)[0]["outcome"] == "answered_by_hand"
+
+
+def test_whoever_has_no_duty_here_is_refused(command):
+    command(*OPEN, "--number", typed="0409990001\n")
+
+    for words, account in [
+        ((*OPEN, "--number"), "approver"),
+        (("show", "DSR-2026-0001", "--clear"), "approver"),
+        (("close", "DSR-2026-0001", "--outcome", "withdrawn"), "approver"),
+        (("list",), "data"),
+        (("show", "DSR-2026-0001"), "data"),
+    ]:
+        assert "may not do this" in str(command(*words, typed="0409990001\n", account=account).exception)
+
+
+def test_no_canary_leaves_the_ticket(kept, caplog):
+    caplog.set_level(logging.DEBUG)
+    ticket = opened(kept, times=[Call(line=LINE, from_at=at(8), to_at=at(9))])
+    with kept.connect() as conn:
+        seen = fulfilling.look(conn, ticket, kept.app.keyring, OFFICER)
+        shown = [fulfilling.show(conn, ticket), *fulfilling.register(conn), *fulfilling.timeline(conn, ticket), *seen]
+    close(kept, ticket)
+
+    stored = [
+        str(row)
+        for table in ("ticket", "ticket_subject", "blocker", "subject_salt")
+        for row in kept.rows(f"select t::text from {table} t")
+    ]
+    for text in (*stored, json.dumps(kept.events()), *map(repr, shown), caplog.text):
+        assert "40999000" not in text
+        assert b"40999000".hex() not in text
+    assert kept.pseudonym(CALLER).hex() not in json.dumps(kept.events())
