@@ -119,3 +119,13 @@ class TrailBroken(CallkeeperError):
 
 class SetupFailed(CallkeeperError):
     """The embedded stack cannot start; the message says what is missing on this machine."""
+
+
+class LetterIncomplete(CallkeeperError):
+    """A letter asks for facts that nobody gave, so it cannot be sent; ``fields`` names each of them."""
+
+    def __init__(self, kind: str, fields: tuple[str, ...]) -> None:
+        super().__init__(
+            f"The letter {kind} lacks {', '.join(fields)}.", mend="Give what is missing, and print it again."
+        )
+        self.fields = fields
