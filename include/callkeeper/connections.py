@@ -313,6 +313,27 @@ def prove_notice(opened: wiring.App, context: Mapping[str, Any]) -> dict[str, in
     return {str(verdict): proof.count(verdict) for verdict in proving.Verdict}
 
 
+def watch_deadlines(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> dict[str, int]:
+    """What falls due, mailed to the officer and her deputies; on the run's note, in its log and its result counts only."""
+    from callkeeper.jobs import watching
+
+    ti, s = context["ti"], opened.settings
+    digest = watching.look(conn, deputies_told=bool(s.mail_privacy))
+    note = watching.note(digest)
+    log.info("%s", note)
+    note_run(opened, ti.dag_id, context["run_id"], note)
+    watching.tell(
+        conn,
+        opened.notifier if s.smtp_host else None,
+        digest,
+        actor(opened, conn, context),
+        link=runbook(opened, ti.dag_id),
+        privacy=s.mail_privacy,
+        escalation=s.mail_escalation,
+    )
+    return digest.counts()
+
+
 def open_night(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Night:
     """The run's night, opened; what an earlier run left in its middle is balanced first. Raises ClockWrong."""
     from callkeeper.jobs import deleting, reporting
@@ -352,7 +373,7 @@ def end_night(
     report = reporting.tell(
         conn,
         ended,
-        hold_alarms=sum(alarm.level == "privacy" for alarm in holds),
+        hold_alarms=sum(alarm.level == "privacy" and not alarm.officers_only for alarm in holds),
         keep_years=opened.config.terms.deletion_evidence_years,
     )
     unwritten = reporting.write_what_waits(conn, opened.store, ended.day)
@@ -363,7 +384,7 @@ def end_night(
     note_run(opened, ti.dag_id, context["run_id"], telling.note(report, found))
     if s.smtp_host:
         telling.mail(
-            conn, opened.notifier, report, found, holds, link=link, privacy=s.mail_privacy, escalation=s.mail_escalation
+            conn, opened.notifier, report, found, link=link, privacy=s.mail_privacy, escalation=s.mail_escalation
         )
     red = [alarm for alarm in found if alarm.red]
     if red:

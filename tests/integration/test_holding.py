@@ -749,7 +749,10 @@ def test_a_review_that_nobody_made_is_an_alarm(office, day, expected):
         (date(2027, 2, 11), [("privacy", "CASE: its ground ends in 14 days. Extend or release it.")]),
         (
             date(2027, 2, 27),
-            [(level, "CASE: its ground ends 2 days ago. Extend or release it.") for level in ("privacy", "escalation")],
+            [
+                ("privacy", "CASE: its ground ends 2 days ago. Extend or release it."),
+                ("escalation", "CASE: nobody has extended or released it in time. It stays in force."),
+            ],
         ),
     ],
 )

@@ -33,6 +33,8 @@ ALLOWED = {
     "epoch", "carried", "previous_epoch", "previous_size", "previous_root", "anchored_size", "anchored_root", "verifier_key", "seconds", "lost_digest",
     # what Airflow did, as the listener saw it; what aged out
     "run_type", "triggered_by", "by_hand", "code", "map_index", "event_class_", "month", "count",
+    # a morning's deadlines: how many, and how many of them late
+    "matters", "late",
     # the notice: its version, and the promises that were broken or could not be checked, by their ids
     "notice", "broken", "unknown",
     # files in the store that went: reports or tombstones, of before which day

@@ -132,10 +132,25 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alarm:
-    """Something that somebody must do: the officer and her deputies, or whoever is told when they do not."""
+    """Something that somebody must do: the officer and her deputies, or whoever is told when they do not.
+
+    ``late``: its day is past. ``officers_only``: the text shows that the case has an end, as a preservation order has, so to
+    others it is told as ``alike``.
+    """
 
     level: Literal["privacy", "escalation"]
     text: str
+    late: bool = False
+    officers_only: bool = False
+
+    @property
+    def alike(self) -> str:
+        """What anybody may read of it."""
+        return (
+            "The hold register has a matter for the privacy officer: `callkeeper holds`."
+            if self.officers_only
+            else self.text
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -804,25 +819,28 @@ def tell_placed(conn: db.Connection, notifier: Notifier, *, to: str) -> int:
 
 
 def alarms(conn: db.Connection) -> list[Alarm]:
-    """What somebody must be told of the live holds: case numbers and days only, the same words for every kind."""
+    """What somebody must be told of the live holds: case numbers and days only, the same words for every kind.
+
+    Whoever is told when the officers do not act is no officer: to her an end is no other word than a review.
+    """
     found: list[Alarm] = []
     for h in list(db.queries().hold_dues(conn, tell_days=TELL_DAYS)):
         if h.unratified and h.since > timedelta(days=RATIFY_DAYS):
             text = f"{h.case_ref} was placed {h.since.days} days ago, and no second person has ratified it. It stays in force."
-            found.append(Alarm(level="privacy", text=text))
+            found.append(Alarm(level="privacy", text=text, late=True))
             if h.since > timedelta(days=ESCALATE_RATIFY_DAYS):
-                found.append(Alarm(level="escalation", text=text))
+                found.append(Alarm(level="escalation", text=text, late=True))
         if h.review_overdue_days > 0:
             text = f"{h.case_ref}: its review is {h.review_overdue_days} days overdue. Extend or release it; until then it stays."
-            found.append(Alarm(level="privacy", text=text))
-            if h.review_overdue_days > ESCALATE_REVIEW_DAYS:
-                found.append(Alarm(level="escalation", text=text))
+            found.append(Alarm(level="privacy", text=text, late=True))
+        ended = h.ends_in_days is not None and h.ends_in_days < 0
         if h.ends_in_days is not None and h.ends_in_days <= END_WARNING_DAYS:
             when = f"in {h.ends_in_days} days" if h.ends_in_days >= 0 else f"{-h.ends_in_days} days ago"
             text = f"{h.case_ref}: its ground ends {when}. Extend or release it."
-            found.append(Alarm(level="privacy", text=text))
-            if h.ends_in_days < 0:
-                found.append(Alarm(level="escalation", text=text))
+            found.append(Alarm(level="privacy", text=text, late=ended, officers_only=True))
+        if ended or h.review_overdue_days > ESCALATE_REVIEW_DAYS:
+            text = f"{h.case_ref}: nobody has extended or released it in time. It stays in force."
+            found.append(Alarm(level="escalation", text=text, late=True))
         for missing in not_imported(conn, _predicate(conn, h.blocker)):
             if missing.due and (missing.due - h.today).days <= WINDOW_WARNING_DAYS:
                 text = f"{h.case_ref}: of its window days are not imported, and the vendor deletes the first soon: {missing}."

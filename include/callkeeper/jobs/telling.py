@@ -1,4 +1,4 @@
-"""What people are told after a night: a note on its run, a mail to the data team, and to those who have to decide.
+"""What people are told after a night: a note on its run, a mail to the data team, and to those whose yes it waits for.
 
 Counts, codes, days and case numbers only.
 """
@@ -14,7 +14,6 @@ from callkeeper import db
 from callkeeper.clock import helsinki_day
 from callkeeper.deletions import OVERDUE_HOURS, TERMS
 from callkeeper.errors import MailUnavailable
-from callkeeper.jobs.holding import Alarm as HoldAlarm
 from callkeeper.jobs.pages import day_in_words, render, time_in_words
 from callkeeper.jobs.reporting import Report, horizons, in_words
 from callkeeper.notify import Message, Notifier
@@ -99,7 +98,7 @@ def alarms(report: Report, *, failures: Sequence[str], unwritten: str, now: date
         found.append(Alarm(text=f"The night's report is not in the store yet: {unwritten}"))
     if report.hold_alarms:
         text = (
-            f"The hold register has {report.hold_alarms} matter(s) for the privacy officer: she has a mail of her own."
+            f"The hold register has {report.hold_alarms} matter(s) for the privacy officer: watch_deadlines tells her."
         )
         found.append(Alarm(text=text, red=False))
     return tuple(found)
@@ -160,7 +159,6 @@ def mail(
     notifier: Notifier,
     report: Report,
     found: Sequence[Alarm],
-    holds: Sequence[HoldAlarm],
     *,
     link: str,
     privacy: str,
@@ -174,8 +172,8 @@ def mail(
     conn.rollback()
     if mailed and not any(alarm.red for alarm in found):
         return 0
-    asked = [a.text for a in found if a.deciders] + [a.text for a in holds if a.level == "privacy"]
-    late = [a.text for a in found if a.late] + [a.text for a in holds if a.level == "escalation"]
+    asked = [a.text for a in found if a.deciders]
+    late = [a.text for a in found if a.late]
     # One address that is refused keeps no other from being told: an escalation least of all.
     refused: MailUnavailable | None = None
     letters = [(message(report, found, link=link), "")]

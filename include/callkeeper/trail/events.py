@@ -409,6 +409,16 @@ class NoticeProven(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeadlinesTold(Event):
+    """The privacy officer and her deputies were told what falls due: how many matters, how many of them late; none, none was sent."""
+
+    event_class: ClassVar[EventClass] = "run"
+    action: ClassVar[str] = "deadlines.told"
+    matters: int
+    late: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DayListed(Event):
     """A vendor's day was listed and staged."""
 

@@ -1355,6 +1355,7 @@ CLASS_OF: Mapping[str, str] = {
     "restore.checked": "run",
     "reconciliation.ended": "run",
     "notice.proven": "run",
+    "deadlines.told": "run",
     "files.expired": "run",
     "marks.expired": "run",
     "run.started": "run",
