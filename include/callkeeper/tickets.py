@@ -27,6 +27,11 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 ExtensionReason = Literal["complexity", "number_of_requests"]
 """GDPR Art. 12(3) knows these two."""
 EXTENSION_REASONS: tuple[ExtensionReason, ...] = get_args(ExtensionReason)
+Evidence = Literal["callback", "strong", "other"]
+"""How somebody proved who they are: called back under the number, by strong e-identification, or as a sealed note says."""
+EVIDENCES: tuple[Evidence, ...] = get_args(Evidence)
+Question = Literal["identity", "clarification"]
+QUESTIONS: tuple[Question, ...] = get_args(Question)
 ClosedAs = Literal["withdrawn", "answered_by_hand", "opened_in_error"]
 """How an officer ends a ticket by her word alone."""
 CLOSED_AS: tuple[ClosedAs, ...] = get_args(ClosedAs)

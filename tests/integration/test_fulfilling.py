@@ -223,6 +223,157 @@ def test_a_keyring_that_does_not_know_the_newest_key_takes_nothing_in(kept):
         kept.sql.execute("delete from key where key_id = '00000000'")
 
 
+# --- on its way -------------------------------------------------------------------------------------------------------
+
+
+def proven(office: Installation, ticket: str, *, evidence: str = "callback", days: int = 30, **more: Any) -> str:
+    """Identity proven: the number was theirs for so many days up to and with DAY."""
+    facts = {"from_at": at(0) - timedelta(days), "to_at": at(0) + timedelta(days=1), "account": "officer"} | more
+    with office.connect() as conn:
+        fulfilling.prove_identity(conn, office.app.keyring, ticket, evidence=evidence, actor=OFFICER, **facts)
+    return ticket
+
+
+def preview(office: Installation, ticket: str) -> fulfilling.Preview:
+    with office.connect() as conn:
+        return fulfilling.preview(conn, office.app.keyring, ticket, OFFICER)
+
+
+def test_a_search_finds_both_companies_recordings_and_hashes_exactly_these(kept):
+    seen = preview(kept, proven(kept, opened(kept)))
+
+    mine = kept.rows("select recording from recording where pseudonym = %s order by started_at", kept.pseudonym(CALLER))
+    assert [f.recording for f in seen.found] == [row.recording for row in mine]
+    assert seen.counts == {"phm": 1, "punavaara": 1}
+    assert {(f.place, f.state, f.open_elsewhere) for f in seen.found} == {("catalogue", "found", 0)}
+    (event,) = kept.events("ticket.previewed")
+    assert (event["scope"], event["counts"], event["recordings"]) == (seen.scope.hex(), seen.counts, 2)
+    assert kept.value("select scope from ticket") == seen.scope
+
+
+def test_before_identity_is_proven_nothing_is_searched(kept):
+    with pytest.raises(NotAllowed, match="Nobody has proven who asks"):
+        preview(kept, opened(kept))
+
+
+def test_the_search_keeps_to_the_period_in_which_the_number_was_theirs(kept):
+    ticket = proven(kept, opened(kept), from_at=at(8, 30), to_at=at(12))
+
+    assert preview(kept, ticket).counts == {"phm": 1}
+
+
+def test_the_search_keeps_to_the_company_that_the_officer_named(kept):
+    assert preview(kept, proven(kept, opened(kept, controller="phm"))).counts == {"phm": 1}
+
+
+def test_a_search_follows_a_number_under_every_live_key(kept):
+    old = kept.app.keyring
+    try:
+        vars(kept.app)["keyring"] = old.rotate("pseudonym")
+        deliver(kept.linna, DAY + timedelta(1), [Delivered(id="n", start=at(8, day=DAY + timedelta(1)), caller=CALLER)])
+        kept.later(days=1)
+        kept.run("tomorrow", DAY + timedelta(1))
+
+        ticket = proven(kept, opened(kept), to_at=at(0) + timedelta(days=2))
+
+        assert sum(preview(kept, ticket).counts.values()) == 3
+    finally:
+        vars(kept.app)["keyring"] = old
+
+
+def test_a_changed_scope_is_another_hash_and_what_the_officer_left_out_stays_out(kept):
+    ticket = proven(kept, opened(kept), to_at=at(0) + timedelta(days=3))
+    first = preview(kept, ticket)
+    kept.sql.execute(
+        "update ticket_recording set state = 'excluded', reason = 'others_voice' where recording = %s",
+        (first.found[0].recording,),
+    )
+    deliver(kept.linna, DAY + timedelta(1), [Delivered(id="d", start=at(8, day=DAY + timedelta(1)), caller=CALLER)])
+    kept.later(days=1)
+    kept.run("tomorrow", DAY + timedelta(1))
+
+    again = preview(kept, ticket)
+
+    assert again.scope != first.scope
+    assert [f.state for f in again.found] == ["excluded", "found", "found"]
+    assert preview(kept, ticket).scope == again.scope
+
+
+def test_what_an_earlier_search_had_found_and_a_later_one_does_not_is_left_out(kept):
+    ticket = proven(kept, opened(kept))
+    preview(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.ask(conn, ticket, "identity", OFFICER)
+    proven(kept, ticket, from_at=at(8, 30), to_at=at(12))
+
+    seen = preview(kept, ticket)
+
+    assert [(f.state, f.reason) for f in seen.found] == [("excluded", "no_longer_found"), ("found", None)]
+    assert seen.counts == {"phm": 1}
+
+
+def test_two_people_who_claim_one_recording_each_learn_that_the_other_exists(kept):
+    opened(kept, numbers=[], times=[Call(line=LINE, from_at=at(7, 50), to_at=at(8, 10))])
+
+    seen = preview(kept, proven(kept, opened(kept)))
+
+    assert [f.open_elsewhere for f in seen.found] == [1, 0]
+
+
+def test_days_that_are_not_imported_are_said_with_what_was_found(kept):
+    (missing,) = preview(kept, proven(kept, opened(kept), days=3)).not_imported
+
+    assert (missing.vendor, missing.n, str(missing.first)) == ("linna", 3, "2026-11-21")
+
+
+def test_a_note_of_other_evidence_is_kept_sealed(kept):
+    ticket = opened(kept)
+    with pytest.raises(NotAllowed, match="needs a note"):
+        proven(kept, ticket, evidence="other")
+    proven(kept, ticket, evidence="other", note="an old letter of Matti's")
+
+    sealed = kept.value("select sealed_facts from ticket")
+    assert b"Matti" not in sealed
+    assert "Matti" in kept.app.keyring.unseal("reference", sealed, ticket.encode()).decode()
+    assert "Matti" not in json.dumps(kept.events())
+
+
+def test_with_identity_the_freeze_is_looked_at_again_by_the_due_day(kept):
+    ticket = proven(kept, opened(kept))
+    due = kept.value("select review_on from blocker")
+    with kept.connect() as conn:
+        extended = fulfilling.extend(conn, ticket, "complexity", OFFICER)
+
+    assert (due, extended) == (date(2026, 12, 28), date(2027, 2, 25))
+    assert kept.value("select review_on from blocker") == extended
+    with kept.connect() as conn, pytest.raises(NotAllowed, match="extended already"):
+        fulfilling.extend(conn, ticket, "complexity", OFFICER)
+
+
+def test_an_extension_after_the_first_due_day_is_refused(kept):
+    ticket = opened(kept)
+    kept.later(days=34)
+
+    with kept.connect() as conn, pytest.raises(NotAllowed, match="can no longer be extended"):
+        fulfilling.extend(conn, ticket, "complexity", OFFICER)
+    assert kept.value("select extended_to from ticket") is None
+
+
+def test_what_the_person_is_asked_pauses_no_clock(kept):
+    ticket = opened(kept)
+    with kept.connect() as conn:
+        before = fulfilling.show(conn, ticket)
+        fulfilling.ask(conn, ticket, "clarification", OFFICER)
+        asked = fulfilling.show(conn, ticket)
+        fulfilling.answered(conn, ticket, OFFICER)
+        after = fulfilling.show(conn, ticket)
+
+    assert (before.state, asked.state, after.state) == ("open", "clarification_asked", "open")
+    assert before.due_on == asked.due_on == after.due_on
+    with pytest.raises(NotAllowed, match="open cannot become open"), kept.connect() as conn:
+        fulfilling.answered(conn, ticket, OFFICER)
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -404,6 +555,34 @@ def test_what_is_due_is_listed_and_a_ticket_tells_its_story(command):
     assert json.loads(after[2].output)[0]["outcome"] == "answered_by_hand"
 
 
+def test_an_officer_leads_a_ticket_to_its_preview_by_hand(command):
+    command(*OPEN, "--number", typed="0409990001\n")
+    said = [
+        command("ask", "DSR-2026-0001", "identity").output,
+        command(
+            "identity",
+            "DSR-2026-0001",
+            "--evidence",
+            "other",
+            "--from",
+            "2026-11-01",
+            "--to",
+            "2026-11-24",
+            typed="a letter\n",
+        ).output,
+        command("extend", "DSR-2026-0001", "--reason", "complexity").output,
+    ]
+    shown = command("preview", "DSR-2026-0001").output
+
+    assert said[0] == "DSR-2026-0001 waits for the person's answer; its due day stays.\n"
+    assert said[1].endswith("DSR-2026-0001: identity proven. What there is: callkeeper ticket preview DSR-2026-0001\n")
+    assert said[2] == "DSR-2026-0001 is due on 2027-02-24. Tell the person by 2026-12-24, with the reason.\n"
+    assert re.search(r"2026-11-24 08:00 .* \+358207001234  inbound  punavaara  catalogue", shown)
+    assert re.search(r"DSR-2026-0001: 1 of phm, 1 of punavaara\. Scope [0-9a-f]{12}\.", shown)
+    assert "nobody can say that there is nothing" in shown
+    assert "999" not in shown
+
+
 def test_whoever_has_no_duty_here_is_refused(command):
     command(*OPEN, "--number", typed="0409990001\n")
 
@@ -411,6 +590,7 @@ def test_whoever_has_no_duty_here_is_refused(command):
         ((*OPEN, "--number"), "approver"),
         (("show", "DSR-2026-0001", "--clear"), "approver"),
         (("close", "DSR-2026-0001", "--outcome", "withdrawn"), "approver"),
+        (("preview", "DSR-2026-0001"), "approver"),
         (("list",), "data"),
         (("show", "DSR-2026-0001"), "data"),
     ]:

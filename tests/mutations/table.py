@@ -1065,4 +1065,40 @@ MUTATIONS = (
         edits=(("tickets.py", "    if after not in LAWFUL[before]:\n", "    if False:\n"),),
         tests=("unit/test_tickets.py::test_a_ticket_goes_by_its_lawful_way_only",),
     ),
+    Mutation(
+        guard="a search keeps to the period that is proven",
+        change="it takes every call of the number",
+        edits=(
+            (
+                "queries/tickets.sql",
+                "update ticket_subject set from_at = :from_at, to_at = :to_at where",
+                "update ticket_subject set from_at = null, to_at = null where",
+            ),
+        ),
+        tests=("integration/test_fulfilling.py::test_the_search_keeps_to_the_period_in_which_the_number_was_theirs",),
+    ),
+    Mutation(
+        guard="a search asks for every live key",
+        change="for the one in use",
+        edits=(
+            (
+                FULFILLING,
+                "list(keyring.pseudonyms(one.number).values()) if one.number",
+                "[keyring.pseudonym(one.number)] if one.number",
+            ),
+        ),
+        tests=("integration/test_fulfilling.py::test_a_search_follows_a_number_under_every_live_key",),
+    ),
+    Mutation(
+        guard="nothing is searched before identity is proven",
+        change="it is",
+        edits=(
+            (
+                FULFILLING,
+                '    if row.identity == "unproven":\n        raise NotAllowed(\n',
+                "    if False:\n        raise NotAllowed(\n",
+            ),
+        ),
+        tests=("integration/test_fulfilling.py::test_before_identity_is_proven_nothing_is_searched",),
+    ),
 )

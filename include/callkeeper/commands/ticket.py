@@ -13,7 +13,7 @@ from callkeeper import settings, tickets, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import scope
 from callkeeper.jobs import fulfilling
-from callkeeper.tickets import Call, Channel, ClosedAs, Language, Right
+from callkeeper.tickets import Call, Channel, ClosedAs, Evidence, ExtensionReason, Language, Question, Right
 from callkeeper.trail.events import canonical, utc
 
 AS = click.option("--as", "account", help="Your Airflow account.")
@@ -63,10 +63,7 @@ def open_(
 
     Who asks is never said here: no name, no address. A number is asked for unseen, or read from a file.
     """
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    who = sign_in(app, account, fulfilling.OFFICERS)
+    app, who = _officer(account)
     # Before the database is asked anything: nobody waits for a prompt inside a transaction.
     searched = list(scope.numbers(ask_number, numbers))
     with app.connect() as conn:
@@ -164,14 +161,111 @@ def show(ticket: str, clear: bool, account: str | None) -> None:
 
 @group.command()
 @TICKET
+@click.option("--evidence", type=click.Choice(tickets.EVIDENCES), required=True, help="How they proved who they are.")
+@click.option(
+    "--from", "from_at", type=scope.Moment(), required=True, help="The first day on which the number was theirs."
+)
+@click.option("--to", "to_at", type=scope.Moment(last=True), required=True, help="The last one (included).")
+@AS
+def identity(ticket: str, evidence: Evidence, from_at: datetime, to_at: datetime, account: str | None) -> None:
+    """Notes how the person proved who they are, and from when to when the number is proven theirs: the search keeps to it.
+
+    A callback proves today's holder only; numbers change hands.
+    """
+    app, who = _officer(account)
+    note = click.prompt("What it was (kept sealed)", default="", show_default=False) if evidence == "other" else ""
+    with app.connect() as conn:
+        fulfilling.prove_identity(
+            conn,
+            app.keyring,
+            ticket,
+            evidence=evidence,
+            from_at=from_at,
+            to_at=to_at,
+            note=note,
+            account=who,
+            actor=app.actor(conn, account=who),
+        )
+    click.echo(f"{ticket}: identity proven. What there is: callkeeper ticket preview {ticket}")
+
+
+@group.command()
+@TICKET
+@click.argument("question", type=click.Choice(tickets.QUESTIONS))
+@AS
+def ask(ticket: str, question: Question, account: str | None) -> None:
+    """Notes that the person was asked who they are, or what they mean. The due day stays."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        fulfilling.ask(conn, ticket, question, app.actor(conn, account=who))
+    click.echo(f"{ticket} waits for the person's answer; its due day stays.")
+
+
+@group.command()
+@TICKET
+@AS
+def answered(ticket: str, account: str | None) -> None:
+    """Notes that the person has answered what was asked."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        fulfilling.answered(conn, ticket, app.actor(conn, account=who))
+    click.echo(f"{ticket} is open again.")
+
+
+@group.command()
+@TICKET
+@click.option(
+    "--reason", type=click.Choice(tickets.EXTENSION_REASONS), required=True, help="What the law lets be a reason."
+)
+@AS
+def extend(ticket: str, reason: ExtensionReason, account: str | None) -> None:
+    """Makes a ticket due three months from receipt. The person is told of it, with the reason, by the first due day."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        due = fulfilling.show(conn, ticket).due_on
+        until = fulfilling.extend(conn, ticket, reason, app.actor(conn, account=who))
+    click.echo(f"{ticket} is due on {until}. Tell the person by {due}, with the reason.")
+
+
+@group.command()
+@TICKET
+@AS
+def preview(ticket: str, account: str | None) -> None:
+    """Searches every company's recordings in the proven period, and shows what an answer would be about."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        seen = fulfilling.preview(conn, app.keyring, ticket, app.actor(conn, account=who))
+    for f in seen.found:
+        when = f"{f.started_at.astimezone(HELSINKI):%Y-%m-%d %H:%M}" if f.started_at else "-"
+        said = "  ".join(
+            (str(f.recording), when, f"{f.duration or 0:5} s", f.line or "-", f.direction or "-", f.controller, f.place)
+        )
+        out = f" (left out: {f.reason.replace('_', ' ') if f.reason else '-'})" if f.state == "excluded" else ""
+        click.echo(said + out + (" (another request is about it too)" if f.open_elsewhere else ""))
+    counts = ", ".join(f"{n} of {controller}" for controller, n in seen.counts.items())
+    click.secho(f"{ticket}: {counts or 'no recording'}. Scope {seen.scope.hex()[:12]}.", bold=True)
+    for missing in seen.not_imported:
+        click.secho(
+            f"Days that are not imported yet: {missing}. Until they are, nobody can say that there is nothing.",
+            fg="yellow",
+        )
+
+
+def _officer(account: str | None) -> tuple[wiring.App, str]:
+    """The app, and the officer who signed in."""
+    from callkeeper.commands.signin import sign_in
+
+    app = wiring.build(settings.load())
+    return app, sign_in(app, account, fulfilling.OFFICERS)
+
+
+@group.command()
+@TICKET
 @click.option("--outcome", type=click.Choice(tickets.CLOSED_AS), required=True, help="Why it is over.")
 @AS
 def close(ticket: str, outcome: ClosedAs, account: str | None) -> None:
     """Ends a ticket on your word, and what it froze with it. Nothing is deleted by that: each recording's own clock goes on."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    who = sign_in(app, account, fulfilling.OFFICERS)
+    app, who = _officer(account)
     with app.connect() as conn:
         free = fulfilling.close(
             conn, ticket, outcome, years=app.config.terms.tickets_years, account=who, actor=app.actor(conn, account=who)

@@ -6,22 +6,47 @@ resolve once the ticket is erased (requirements, sections 4 and 5).
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Literal
 from uuid import UUID, uuid4
 
-from callkeeper import blockers, db, tickets
+from callkeeper import blockers, db, decisions, tickets
 from callkeeper.blockers import Blocker, Predicate
 from callkeeper.clock import helsinki_day
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.jobs.holding import NotImported, not_imported
 from callkeeper.phone import E164
 from callkeeper.pseudonyms import Keyring
-from callkeeper.tickets import FREEZES, Call, Channel, ClosedAs, Language, Right, State, TicketId
+from callkeeper.tickets import (
+    FREEZES,
+    Call,
+    Channel,
+    ClosedAs,
+    Evidence,
+    ExtensionReason,
+    Language,
+    Question,
+    Right,
+    State,
+    TicketId,
+)
 from callkeeper.trail import subjects
 from callkeeper.trail.append import append
-from callkeeper.trail.events import Actor, BlockerLapsed, Event, TicketMoved, TicketOpened, TicketSeen
+from callkeeper.trail.events import (
+    Actor,
+    BlockerLapsed,
+    Event,
+    TicketExtended,
+    TicketIdentityProven,
+    TicketMoved,
+    TicketOpened,
+    TicketPreviewed,
+    TicketSeen,
+)
 from callkeeper.trail.events import read as read_event
 
 OFFICERS = ("privacy_officers", "deputies")
@@ -199,6 +224,193 @@ def _spelled(call: Call) -> str:
     return f"{call.line or call.controller} {call.from_at.timestamp():.0f} {call.to_at.timestamp():.0f}"
 
 
+# --- on its way ---------------------------------------------------------------------------------------------------------
+
+
+def ask(conn: db.Connection, ticket: str, question: Question, actor: Actor) -> None:
+    """Notes that the person was asked who they are, or what they mean; commits. The clock goes on: alerts know of no pause."""
+    row = _change(conn, ticket)
+    _move(conn, row, State.identity_asked if question == "identity" else State.clarification_asked, actor)
+    conn.commit()
+
+
+def answered(conn: db.Connection, ticket: str, actor: Actor) -> None:
+    """Notes that the person has answered; commits."""
+    _move(conn, _change(conn, ticket), State.open, actor)
+    conn.commit()
+
+
+def prove_identity(
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    *,
+    evidence: Evidence,
+    from_at: datetime,
+    to_at: datetime,
+    note: str = "",
+    account: str,
+    actor: Actor,
+) -> None:
+    """Notes how the person proved who they are, and from when to when the ticket's numbers are theirs; commits.
+
+    A callback proves today's holder only: so the officer states the period, and the search keeps to it (requirements, section 4).
+    The freeze stays as wide as it was until the ticket ends. ``note`` is sealed, and gone with the ticket.
+    """
+    if evidence == "other" and not note.strip():
+        raise NotAllowed(
+            "Other evidence needs a note of what it was.", mend="It is kept sealed, and gone with the ticket."
+        )
+    if from_at >= to_at:
+        raise NotAllowed("The period ends before it begins.")
+    row = _change(conn, ticket)
+    before = State(row.state)
+    if before not in (State.open, State.identity_asked, State.clarification_asked):
+        raise NotAllowed(
+            f"A ticket that is {before.replace('_', ' ')} has its identity settled.",
+            mend="`callkeeper ticket ask TICKET identity` takes it up again.",
+        )
+    q = db.queries()
+    sealed = keyring.sealer("reference").seal(json.dumps({"identity": note.strip()}).encode(), ticket.encode())
+    q.identity_proven(conn, ticket=ticket, state=State.open, identity=evidence, account=account, sealed_facts=sealed)
+    q.period_proven(conn, ticket=ticket, from_at=from_at, to_at=to_at)
+    q.review_ticket_blockers(conn, ticket=ticket)
+    append(conn, actor, [TicketIdentityProven(ticket=ticket, identity=evidence, state_before=before)])
+    conn.commit()
+
+
+def extend(conn: db.Connection, ticket: str, reason: ExtensionReason, actor: Actor) -> date:
+    """Extends a ticket to three months from receipt, once, by its first due day (GDPR Art. 12(3)); commits, gives the day.
+
+    The person is told of it, with the reason, by that day too.
+    """
+    row = _change(conn, ticket)
+    if row.state == State.closed or row.extended_to:
+        raise NotAllowed(f"{ticket} is {'closed' if row.state == State.closed else 'extended already'}.")
+    extended_to = tickets.extended(row.received_on, row.due_on, helsinki_day(db.now(conn)))
+    q = db.queries()
+    q.ticket_extended(conn, ticket=ticket, extended_to=extended_to, reason=reason)
+    if row.identity != "unproven":
+        q.review_ticket_blockers(conn, ticket=ticket)
+    append(conn, actor, [TicketExtended(ticket=ticket, reason=reason, extended_to=extended_to.isoformat())])
+    conn.commit()
+    return extended_to
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A recording that a search found. ``place``: catalogue, quarantine, leaving, gone; ``open_elsewhere``: other tickets that want it.
+
+    ``duration`` is in whole seconds. Whose the other tickets are is not told.
+    """
+
+    recording: UUID
+    controller: str
+    state: Literal["found", "confirmed", "excluded"]
+    reason: str | None
+    place: str
+    started_at: datetime | None
+    duration: int | None
+    line: str | None
+    direction: str | None
+    eligible_at: datetime | None
+    open_elsewhere: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """What an officer decides on: exactly these recordings, by the hash of their ids; and what of the period is not known yet."""
+
+    found: tuple[Found, ...]
+    scope: bytes
+    not_imported: tuple[NotImported, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are, by company."""
+        return dict(sorted(Counter(f.controller for f in self.found if f.state != "excluded").items()))
+
+
+def preview(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) -> Preview:
+    """Searches every company (unless the officer narrowed it) under every live key, in the periods that are proven; commits.
+
+    Asked again, it finds what has come since, and notes what is there no longer. Raises NotAllowed before identity is proven.
+    """
+    row = _change(conn, ticket)
+    if row.identity == "unproven":
+        raise NotAllowed(
+            "Nobody has proven who asks: nothing is searched for them yet.",
+            mend=f"`callkeeper ticket identity {ticket}`.",
+        )
+    before, q = State(row.state), db.queries()
+    after = tickets.move(before, State.previewed)
+    found: dict[UUID, str] = {}
+    for subject in q.ticket_subjects(conn, ticket=ticket):
+        one = _searched(subject, ticket, keyring)
+        for match in q.find_matched(
+            conn,
+            pseudonyms=list(keyring.pseudonyms(one.number).values()) if one.number else None,
+            line=subject.line,
+            controller=subject.controller,
+            from_at=subject.from_at,
+            to_at=subject.to_at,
+        ):
+            found[match.recording] = match.controller
+    q.note_found(conn, ticket=ticket, recordings=list(found), controllers=list(found.values()))
+    q.note_lost(conn, ticket=ticket, recordings=list(found))
+    seen = _preview(conn, ticket)
+    q.ticket_previewed(conn, ticket=ticket, state=after, scope=seen.scope)
+    told = TicketPreviewed(
+        ticket=ticket,
+        recordings=sum(seen.counts.values()),
+        counts=seen.counts,
+        scope=seen.scope.hex(),
+        state_before=before,
+    )
+    append(conn, actor, [told])
+    conn.commit()
+    return seen
+
+
+def _preview(conn: db.Connection, ticket: str) -> Preview:
+    found = tuple(
+        Found(
+            recording=row.recording,
+            controller=row.controller,
+            state=row.state,
+            reason=row.reason,
+            place=row.place,
+            started_at=row.started_at,
+            duration=None if row.duration_ms is None else round(row.duration_ms / 1000),
+            line=row.line,
+            direction=row.direction,
+            eligible_at=row.eligible_at,
+            open_elsewhere=row.open_elsewhere,
+        )
+        for row in db.queries().ticket_recordings(conn, ticket=ticket)
+    )
+    scope = decisions.scope_of(f.recording for f in found if f.state != "excluded")
+    return Preview(found=found, scope=scope, not_imported=_missing(conn, ticket))
+
+
+def _missing(conn: db.Connection, ticket: str) -> tuple[NotImported, ...]:
+    """The days of what is searched of which the vendor has the calls alone."""
+    windows = dict.fromkeys((row.from_at, row.to_at) for row in db.queries().ticket_subjects(conn, ticket=ticket))
+    return tuple(m for first, last in windows for m in not_imported(conn, Predicate(from_at=first, to_at=last)))
+
+
+def _change(conn: db.Connection, ticket: str) -> db.Row:
+    """The ticket, for nobody else to change until the transaction ends. Raises NotFound."""
+    show(conn, ticket)
+    return db.queries().ticket_for_change(conn, ticket=ticket)
+
+
+def _move(conn: db.Connection, row: db.Row, after: State, actor: Actor, reason: str | None = None) -> None:
+    before = State(row.state)
+    db.queries().move_ticket(conn, ticket=row.ticket, state=tickets.move(before, after))
+    append(conn, actor, [TicketMoved(ticket=row.ticket, state_before=before, state_after=after, reason=reason)])
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -242,12 +454,11 @@ def show(conn: db.Connection, ticket: str) -> Ticket:
         raise NotFound("This is no ticket's reference.", mend="One looks like DSR-2026-0007.")
     rows = list(q.ticket_register(conn, ticket=ticket, all=True))
     late = tuple(row.recording for row in q.ticket_too_late(conn, ticket=ticket))
-    windows = dict.fromkeys((row.from_at, row.to_at) for row in q.ticket_subjects(conn, ticket=ticket))
-    missing = [m for first, last in windows for m in not_imported(conn, Predicate(from_at=first, to_at=last))]
+    missing = _missing(conn, ticket)
     conn.rollback()
     if not rows:
         raise NotFound(f"There is no ticket {ticket}.", mend="`callkeeper ticket list` lists them.")
-    return replace(_ticket(rows[0]), too_late=late, not_imported=() if rows[0].closed_at else tuple(missing))
+    return replace(_ticket(rows[0]), too_late=late, not_imported=() if rows[0].closed_at else missing)
 
 
 def look(conn: db.Connection, ticket: str, keyring: Keyring, actor: Actor) -> list[Searched]:

@@ -10,7 +10,7 @@ select case when r.recording is not null then 'catalogue' when q.recording is no
     d.absence_checked_at, d.store_gone_at, d.vendor_answer, d.vendor_confirmed, d.vendor_asked_at, d.done_at,
     exists (
         select from ticket t join ticket_subject u on u.ticket = t.ticket
-        where t.access_right = 'erasure' and t.closed_at is null
+        where t.access_right = 'erasure' and t.closed_at is null and (u.kind = 'time' or u.pseudonyms is not null)
           and covers(row(null::uuid, null, null, null, u.pseudonyms, u.line, u.controller, u.from_at, u.to_at, null, null, null, null, null, null, null)::blocker,
               asked.recording, coalesce(r.controller, q.controller, s.controller, d.controller), coalesce(r.line, q.line, s.line, d.line),
               coalesce(r.pseudonym, q.pseudonym, s.pseudonym, d.pseudonym), coalesce(r.started_at, q.started_at, s.started_at, d.started_at))

@@ -31,6 +31,65 @@ values (:ticket, :n, :kind, :pseudonyms, :sealed_number, :from_at, :to_at, :line
 -- A ticket, for nobody else to change until the transaction ends.
 select ticket, access_right, state, received_on, due_on, extended_to, identity, account from ticket where ticket = :ticket for update;
 
+-- name: move_ticket!
+-- It goes on its way.
+update ticket set state = :state where ticket = :ticket;
+
+-- name: identity_proven!
+-- Who asks has proven to be the person, by such evidence; what is noted of it is sealed.
+update ticket set state = :state, identity = :identity, identity_at = callkeeper_now(), identity_by = :account, sealed_facts = :sealed_facts
+where ticket = :ticket;
+
+-- name: period_proven!
+-- From when to when the numbers are proven to be the person's.
+update ticket_subject set from_at = :from_at, to_at = :to_at where ticket = :ticket and kind = 'number';
+
+-- name: ticket_extended!
+-- It takes longer, for a reason that the law knows.
+update ticket set extended_to = :extended_to, extension_reason = :reason where ticket = :ticket;
+
+-- name: review_ticket_blockers!
+-- What a ticket froze is looked at again by the day on which the ticket is due.
+update blocker b set review_on = coalesce(t.extended_to, t.due_on) from ticket t
+where t.ticket = :ticket and b.case_ref = t.ticket and b.ended_at is null;
+
+-- name: find_matched
+-- What a predicate covers now, wherever it is.
+select distinct m.recording, m.controller
+from matched(row(null::uuid, null, null, null, :pseudonyms::bytea[], :line::text, :controller::text,
+    :from_at::timestamptz, :to_at::timestamptz, null, null, null, null, null, null, null)::blocker) m;
+
+-- name: note_found!
+-- What a search found: what is new, and what an earlier one had lost again. What the officer left out stays out.
+insert into ticket_recording (ticket, recording, controller)
+select :ticket, f.recording, f.controller from unnest(:recordings::uuid[], :controllers::text[]) f (recording, controller)
+on conflict (ticket, recording) do update set state = 'found', reason = null, controller = excluded.controller
+    where ticket_recording.state = 'excluded' and ticket_recording.reason = 'no_longer_found';
+
+-- name: note_lost!
+-- What an earlier search had found, and this one does not.
+update ticket_recording set state = 'excluded', reason = 'no_longer_found'
+where ticket = :ticket and state <> 'excluded' and not recording = any (:recordings);
+
+-- name: ticket_previewed!
+-- It lies before the officer.
+update ticket set state = :state, previewed_at = callkeeper_now(), scope = :scope where ticket = :ticket;
+
+-- name: ticket_recordings
+-- What was found for a ticket, with what is known of each as long as it is here; open_elsewhere: how many other tickets want it too.
+select f.recording, f.controller, f.state, f.reason, coalesce(r.started_at, q.started_at) as started_at,
+    coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.direction, q.direction) as direction,
+    case when r.recording is not null then 'catalogue' when q.recording is not null then 'quarantine'
+        when d.store_gone_at is not null then 'gone' else 'leaving' end as place, r.eligible_at,
+    (select count(distinct o.ticket) from ticket o where o.closed_at is null and o.ticket <> f.ticket and (
+        exists (select from ticket_recording x where x.ticket = o.ticket and x.recording = f.recording and x.state <> 'excluded')
+        or exists (select from blocker b join blocker_cover c on c.blocker = b.blocker
+                   where b.case_ref = o.ticket and b.ended_at is null and c.recording = f.recording))) as open_elsewhere
+from ticket_recording f left join recording r on r.recording = f.recording left join quarantine q on q.recording = f.recording
+left join deletion d on d.recording = f.recording
+where f.ticket = :ticket
+order by started_at nulls first, f.recording;
+
 -- name: close_ticket!
 -- It is over; what is personal of it goes after so many years.
 update ticket set state = 'closed', closed_at = callkeeper_now(), outcome = :outcome,

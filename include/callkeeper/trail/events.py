@@ -620,6 +620,43 @@ class TicketMoved(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TicketIdentityProven(Event):
+    """An officer says how the person proved who they are; from when to when a number is theirs stands in the ticket."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.identity_proven"
+    ticket: str
+    identity: Literal["callback", "strong", "other"]
+    state_before: str
+    state_after: str = "open"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketExtended(Event):
+    """A request takes longer than a month, for a reason that the law knows; said by its first due day."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.extended"
+    ticket: str
+    reason: str
+    extended_to: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketPreviewed(Event):
+    """What was found lies before the officer; ``scope`` is the hash of exactly these recordings, ``counts`` are by company."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.previewed"
+    ticket: str
+    recordings: int
+    counts: Mapping[str, int]
+    scope: str
+    state_before: str
+    state_after: str = "previewed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TicketSeen(Event):
     """Somebody looked at a ticket's personal data: the numbers that are searched, the sealed notes."""
 
