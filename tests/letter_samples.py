@@ -65,7 +65,7 @@ def recordings(*outcomes: str | None) -> tuple[Recording, ...]:
 
 SEARCHED = (
     Search(what="040 123 4501", from_day=date(2026, 5, 6), to_day=date(2026, 11, 6)),
-    Search(what="020 700 1234", from_day=date(2026, 8, 14), to_day=date(2026, 8, 14)),
+    Search(what="020 700 1234", from_day=date(2026, 8, 14), to_day=date(2026, 8, 14), controller="Punavaara Oy"),
 )
 RECIPIENTS = (
     Recipient(name="Linna Puhepalvelut Oy", kind="vendor"),

@@ -301,9 +301,15 @@ def _ranges(days: Sequence[date], language: Language) -> list[str]:
 
 
 def _span(first: date, last: date, language: Language) -> str:
+    """``1.–2.8.2026``, ``1–2 August 2026``: what both days share is said once."""
     if first == last:
         return _day(first, language)
-    return ("–" if language == "fi" else " – ").join((_day(first, language), _day(last, language)))
+    begun = _day(first, language)
+    if first.year == last.year:
+        begun = begun.removesuffix(str(first.year)).strip()
+        if first.month == last.month:
+            begun = f"{first.day}." if language == "fi" else str(first.day)
+    return f"{begun}{'–' if ' ' not in begun else ' – '}{_day(last, language)}"
 
 
 def _duration(seconds: int) -> str:

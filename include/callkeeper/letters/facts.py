@@ -114,6 +114,8 @@ class Search:
     what: str
     from_day: date
     to_day: date
+    controller: str | None = None
+    """The company's name, if the officer looked at one only; else it was all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
