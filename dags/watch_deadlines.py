@@ -1,18 +1,19 @@
 """# watch_deadlines: what falls due, is late, or is about to be lost
 
 **What it does.** Each morning at 07:00 (Helsinki) it looks for what a day is running out for, and mails it to the privacy officer
-and her deputies (`CALLKEEPER_MAIL_PRIVACY`): one mail, in it case numbers, counts, days and names of the configuration. A morning with
+and her deputies (`CALLKEEPER_MAIL_PRIVACY`): one mail, in it ticket and case numbers, counts, days and names of the configuration. A morning with
 nothing to tell sends nothing. The run's note, its log and its result have how many matters there are; which, only the mail says.
 
 | section | what it tells, and when |
 |---|---|
-| Legal grounds | a second person's word that is missing, each morning; a review 7, 3 and 1 days before, then each morning; a ground's end from 14 days before; days of a hold's window that nobody has imported; what the store has not confirmed; reviews of restrictions and objections |
+| Requests | a request 14, 7, 3 and 1 days before it is due, then each morning until it is answered; the day is the law's, and no question to the person stops it; reviews of freezes (nobody has proven who asks), restrictions and objections; packages that nobody has handed over, before they go |
+| Legal grounds | a second person's word that is missing, each morning; a review 7, 3 and 1 days before, then each morning; a ground's end from 14 days before; days of a hold's window that nobody has imported; what the store has not confirmed |
 | Quarantine | calls whose 14 days end in 7, 3, 1 days, today, or have ended |
 | Deletions | recordings more than 48 hours past their term, where nights are live (a rehearsing night tells it itself: it waits for a yes) |
 | Vendors | days that are not complete and that the vendor keeps for 2 days or no longer; copies open at it for more than 14 days |
 | Contracts and legal basis | a contract's end 60, 30 and 7 days before; its grace, and all else that the preflight finds, each morning |
 
-What is late beyond the officer's time (a hold not ratified for 6 days, a review 14 days over) goes to `CALLKEEPER_MAIL_ESCALATION` as well.
+What is late beyond the officer's time (a request past its day, a hold not ratified for 6 days, a review 14 days over) goes to `CALLKEEPER_MAIL_ESCALATION` as well.
 A morning that did not happen is made up for: what had its step since the last mail is told in the next. What waits for a
 person's yes is told by the night that waits ([delete_expired](delete_expired.md)).
 

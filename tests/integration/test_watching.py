@@ -12,9 +12,11 @@ from callkeeper import controllers
 from callkeeper.blockers import Predicate
 from callkeeper.clock import HELSINKI
 from callkeeper.errors import MailUnavailable
-from callkeeper.jobs import holding, watching
+from callkeeper.jobs import fulfilling, holding, watching
 from callkeeper.jobs.holding import Facts
 from callkeeper.notify import Message
+from callkeeper.phone import E164
+from callkeeper.tickets import Right
 from deliver import Call, deliver
 from installation import ACTOR, DAY, NOW, Installation, at
 
@@ -161,18 +163,91 @@ def test_a_review_is_told_a_week_before_and_late_each_morning(office):
     }
 
 
-def test_restrictions_and_objections_have_a_day_of_review_too(office):
-    blocker = office.block(pseudonyms=(office.pseudonym(CALLER),))
-    office.sql.execute(
-        "update blocker set kind = 'restriction', case_ref = 'DSR-2026-0001', review_on = %s", (date(2026, 12, 2),)
+def requested(office: Installation, right: Right = Right.erasure) -> str:
+    """A request that reached the company on 25 November: due on 28 December (requirements, section 3)."""
+    with office.connect() as conn:
+        return fulfilling.open_ticket(
+            conn, office.app.keyring, right=right, received_on=NOW.date(), channel="email", language="fi", numbers=[E164(CALLER)],
+            account="officer", actor=ACTOR,
+        )  # fmt: skip
+
+
+def test_a_request_is_told_at_14_7_3_and_1_days_and_each_morning_from_its_day_on(office):
+    ticket = requested(office)
+    mornings = {}
+    for n in range(35):
+        day = date(2026, 11, 26) + timedelta(days=n)
+        morning(office, day)
+        if found := told(office):
+            mornings[f"{day:%d.%m.}"] = found
+        tell(office, Postbox(), f"scheduled__{day}")
+
+    assert list(mornings) == ["14.12.", "21.12.", "25.12.", "27.12.", "28.12.", "29.12.", "30.12."]
+    assert mornings["14.12."] == [f"{ticket}, erasure: due on 28 December 2026, in 14 days."]
+    assert mornings["28.12."] == [f"{ticket}, erasure: due on 28 December 2026, today."]
+    assert mornings["29.12."] == [f"{ticket}, erasure: was due on 28 December 2026, yesterday."]
+
+
+def test_a_late_request_goes_to_whoever_is_told_when_nobody_acts_and_an_answered_one_to_nobody(office):
+    ticket = requested(office)
+    morning(office, date(2026, 12, 28))
+    assert told(office, "escalation") == []
+    morning(office, date(2026, 12, 30))
+    assert told(office, "escalation") == [
+        f"{ticket}: its answer was due on 28 December 2026, 2 days ago, and nobody has given it."
+    ]
+
+    office.sql.execute("update ticket set state = 'delivered'")
+    assert look(office).matters == ()
+
+
+def test_a_question_to_the_person_does_not_stop_the_clock_and_an_extension_moves_the_day(office):
+    ticket = requested(office)
+    morning(office, date(2026, 12, 21))
+    office.sql.execute("update ticket set state = 'identity_asked'")
+    assert told(office) == [
+        f"{ticket}, erasure: due on 28 December 2026, in 7 days. The person was asked; the day stays."
+    ]
+
+    office.sql.execute("update ticket set state = 'open', extended_to = '2027-02-25', extension_reason = 'complexity'")
+    assert told(office) == []
+    morning(office, date(2027, 2, 22))
+    assert told(office) == [f"{ticket}, erasure: extended to 25 February 2027, in 3 days."]
+
+
+def test_a_freeze_for_somebody_whom_nobody_has_proven_to_be_it_is_looked_at_again(office):
+    ticket = requested(office, Right.access)
+    morning(office, date(2026, 12, 22))
+    review = (
+        f"{ticket}: nobody has proven who asks, and what it keeps is looked at again on 25 December 2026, in 3 days."
     )
+    assert review in told(office)
+
+    office.sql.execute("update ticket set identity = 'strong', identity_at = now(), identity_by = 'officer'")
+    assert review not in told(office)
+
+
+def test_restrictions_and_objections_have_a_day_of_review_too(office):
+    ticket = requested(office, Right.restriction)
+    office.sql.execute("update ticket set identity = 'strong', identity_at = now(), identity_by = 'officer'")
+    office.sql.execute("update blocker set review_on = '2026-12-02'")
     office.suppress("caller", b"m" * 32, date(2026, 11, 24))
-    assert blocker
 
     assert told(office) == [
-        "DSR-2026-0001: what it keeps from use is looked at again on 2 December 2026, in 7 days.",
+        f"{ticket}: what it keeps is looked at again on 2 December 2026, in 7 days.",
         "1 numbers whose owners objected: whether they are still theirs is looked at again on 24 November 2026, yesterday.",
     ]
+
+
+def test_a_package_that_nobody_has_handed_over_is_told_before_it_goes(office):
+    ticket = requested(office, Right.portability)
+    office.sql.execute(
+        "insert into package (package, ticket, expires_on) values (gen_random_uuid(), %s, '2026-12-02')", (ticket,)
+    )
+    assert told(office) == [f"{ticket}: its package was not handed over, and goes on 2 December 2026, in 7 days."]
+
+    office.sql.execute("update package set delivered_at = now()")
+    assert told(office) == []
 
 
 @pytest.mark.parametrize(
@@ -350,6 +425,7 @@ def test_where_the_officer_has_no_address_the_data_team_reads_that_there_is_a_ma
 def test_no_number_reference_or_reason_comes_out(office):
     quarantined(office)
     placed(office, review_on=date(2026, 11, 26))
+    requested(office, Right.access)
     office.set_clock(NOW + timedelta(days=20))
     box = Postbox()
     tell(office, box)

@@ -57,6 +57,10 @@ def ageing(name: str) -> tuple[str, ...]:
     return (f"integration/test_ageing.py::test_{name}",)
 
 
+def watching(name: str) -> tuple[str, ...]:
+    return (f"integration/test_watching.py::test_{name}",)
+
+
 def holding(name: str) -> tuple[str, ...]:
     return (f"integration/test_holding.py::test_{name}",)
 
@@ -887,6 +891,51 @@ MUTATIONS = (
         change="the night's look is believed",
         edits=((DELETING, "rows = [r for r in rows if now.get(r.recording) == r.state]", "rows = list(rows)"),),
         tests=sweep("what_an_import_takes_back_while_a_night_decides_is_not_said_to_be_armed"),
+    ),
+    # --- what falls due ---
+    Mutation(
+        guard="that a hold has an end is in no count",
+        change="it is counted",
+        edits=(("jobs/watching.py", 'm.to == "privacy" and not m.officers_only', 'm.to == "privacy"'),),
+        tests=watching("the_end_of_a_preservation_order_is_in_the_officers_mail_and_in_no_count"),
+    ),
+    Mutation(
+        guard="whoever is no officer reads no end",
+        change="she reads the officers' sentence",
+        edits=(("jobs/watching.py", "alarm.text if deputies_told else alarm.alike", "alarm.text"),),
+        tests=watching("where_the_officer_has_no_address_the_data_team_reads_that_there_is_a_matter_and_not_which"),
+    ),
+    Mutation(
+        guard="a run that is cleared tells nothing again",
+        change="it does",
+        edits=(("jobs/watching.py", "    if told:\n        return 0\n", ""),),
+        tests=watching("a_run_tells_once_however_often_it_is_cleared_and_another_tells_again"),
+    ),
+    Mutation(
+        guard="a morning that did not happen is made up for",
+        change="yesterday's step is lost",
+        edits=(
+            (
+                "jobs/watching.py",
+                "(last or date.min) < due - timedelta(days=step) <= today",
+                "due - timedelta(days=step) == today",
+            ),
+        ),
+        tests=watching("a_deadline_is_told_at_its_steps_and_each_morning_from_its_day_on"),
+    ),
+    Mutation(
+        guard="what nobody could be told stays to be told",
+        change="it counts as told",
+        edits=(("jobs/watching.py", "    if refused is not None:\n        raise refused\n", ""),),
+        tests=watching("an_address_that_is_refused_keeps_no_other_from_being_told_and_the_next_try_tells_again"),
+    ),
+    Mutation(
+        guard="no question to the person stops a request's clock",
+        change="it does",
+        edits=(
+            ("queries/watching.sql", "state <> 'delivered' and", "state not in ('delivered', 'identity_asked') and"),
+        ),
+        tests=watching("a_question_to_the_person_does_not_stop_the_clock_and_an_extension_moves_the_day"),
     ),
     # --- the verifier ---
     Mutation(

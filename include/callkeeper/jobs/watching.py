@@ -1,6 +1,6 @@
 """What falls due, is late, or is about to be lost: one mail a morning to the privacy officer and her deputies (docs/adr/0199).
 
-Case numbers, counts, days and names of the configuration only. A preservation order's end is told to the officer and her
+Ticket and case numbers, counts, days and names of the configuration only. A preservation order's end is told to the officer and her
 deputies alone, who see its kind; to whoever else, every hold's words are the same (requirements, section 2).
 """
 
@@ -24,18 +24,23 @@ from callkeeper.jobs.holding import RATIFY_DAYS
 from callkeeper.jobs.pages import day_in_words, render
 from callkeeper.jobs.proving import OPEN_AT_VENDOR_DAYS
 from callkeeper.notify import Message, Notifier
-from callkeeper.retention import OVERDUE_AFTER, RESTRICTIONS
+from callkeeper.retention import OVERDUE_AFTER, RESTRICTIONS, BlockerKind
+from callkeeper.tickets import State
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, DeadlinesTold
 
 log = logging.getLogger(__name__)
 
+REQUEST_STEPS = (14, 7, 3, 1)
+"""So many days before a request is due somebody is told; then each morning."""
 REVIEW_STEPS = (7, 3, 1)
-"""So many days before a day of review somebody is told; then each morning."""
+"""The same before a day of review."""
+PACKAGE_STEPS = (7, 3, 1)
 QUARANTINE_STEPS = (7, 3, 1)
 CONTRACT_STEPS = (60, 30, 7)
 """Requirements, section 1: "warned at 60, 30, 7 days"."""
 
+_ASKED = (State.identity_asked, State.clarification_asked)
 _ENDING = (
     FindingCode.contract_ends_in_60_days,
     FindingCode.contract_ends_in_30_days,
@@ -50,6 +55,7 @@ Readers = Literal["privacy", "escalation"]
 class Section(StrEnum):
     """What a matter is about: the headings of the mail, in its order."""
 
+    requests = "Requests"
     holds = "Legal grounds"
     quarantine = "Quarantine"
     deletions = "Deletions"
@@ -138,10 +144,40 @@ def look(conn: db.Connection, *, deputies_told: bool = True) -> Digest:
     q, now = db.queries(), db.now(conn)
     last = q.watch_last_told(conn, before=day_bounds_utc(helsinki_day(now))[0])
     morning = _Morning(conn=conn, now=now, last=helsinki_day(last) if last else None)
-    found = [*_holds(morning, deputies_told), *_reviews(morning), *_quarantine(morning), *_deletions(morning)]
+    found = [*_requests(morning), *_holds(morning, deputies_told), *_quarantine(morning), *_deletions(morning)]
     found += [*_vendors(morning), *_contracts(morning)]
     conn.rollback()
     return Digest(day=morning.today, matters=tuple(dict.fromkeys(found)))
+
+
+def _requests(m: _Morning) -> Iterator[Matter]:
+    """Requests by the law's clock, which no question to the person stops; what they froze; copies that nobody has fetched."""
+    q = db.queries()
+    for r in q.watch_tickets(m.conn, ahead=max(REQUEST_STEPS)):
+        if not m.comes_up(r.due_on, REQUEST_STEPS):
+            continue
+        late = r.due_on < m.today
+        waits = " The person was asked; the day stays." if r.state in _ASKED else ""
+        due = ("was " if late else "") + ("extended to" if r.extended else "due on")
+        text = f"{r.ticket}, {r.access_right}: {due} {m.when(r.due_on)}.{waits}"
+        yield Matter(section=Section.requests, text=text, late=late)
+        if late:
+            text = f"{r.ticket}: its answer was due on {m.when(r.due_on)}, and nobody has given it."
+            yield Matter(section=Section.requests, text=text, late=True, to="escalation")
+    kinds = [str(kind) for kind in RESTRICTIONS]
+    for r in q.watch_freezes(m.conn, ahead=max(REVIEW_STEPS), kinds=kinds, freeze=str(BlockerKind.access_freeze)):
+        if m.comes_up(r.review_on, REVIEW_STEPS):
+            why = "nobody has proven who asks, and " if r.unproven else ""
+            text = f"{r.case_ref}: {why}what it keeps is looked at again on {m.when(r.review_on)}."
+            yield Matter(section=Section.requests, text=text, late=r.review_on < m.today)
+    for r in q.watch_objections(m.conn, ahead=max(REVIEW_STEPS)):
+        if m.comes_up(r.review_on, REVIEW_STEPS):
+            text = f"{r.n} numbers whose owners objected: whether they are still theirs is looked at again on {m.when(r.review_on)}."
+            yield Matter(section=Section.requests, text=text, late=r.review_on < m.today)
+    for r in q.watch_packages(m.conn, ahead=max(PACKAGE_STEPS)):
+        if m.comes_up(r.expires_on, PACKAGE_STEPS):
+            text = f"{r.ticket}: its package was not handed over, and goes on {m.when(r.expires_on)}."
+            yield Matter(section=Section.requests, text=text, late=r.expires_on < m.today)
 
 
 def _holds(m: _Morning, deputies_told: bool) -> Iterator[Matter]:
@@ -159,19 +195,6 @@ def _holds(m: _Morning, deputies_told: bool) -> Iterator[Matter]:
             yield Matter(section=Section.holds, text=text)
         if h.review_on and m.comes_up(h.review_on, REVIEW_STEPS):
             yield Matter(section=Section.holds, text=f"{h.case_ref}: its review is on {m.when(h.review_on)}.")
-
-
-def _reviews(m: _Morning) -> Iterator[Matter]:
-    """Restrictions, and numbers whose owner objected."""
-    q = db.queries()
-    for r in q.watch_restrictions(m.conn, kinds=[str(kind) for kind in RESTRICTIONS]):
-        if m.comes_up(r.review_on, REVIEW_STEPS):
-            text = f"{r.case_ref}: what it keeps from use is looked at again on {m.when(r.review_on)}."
-            yield Matter(section=Section.holds, text=text, late=r.review_on < m.today)
-    for r in q.watch_objections(m.conn, ahead=max(REVIEW_STEPS)):
-        if m.comes_up(r.review_on, REVIEW_STEPS):
-            text = f"{r.n} numbers whose owners objected: whether they are still theirs is looked at again on {m.when(r.review_on)}."
-            yield Matter(section=Section.holds, text=text, late=r.review_on < m.today)
 
 
 def _quarantine(m: _Morning) -> Iterator[Matter]:

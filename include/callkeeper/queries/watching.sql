@@ -24,11 +24,27 @@ select h.case_ref, helsinki_day(h.placed_at) as placed_on,
 from hold h where h.placed_at is not null and h.released_at is null
 order by h.case_ref;
 
--- name: watch_restrictions
--- The day of review of what blocks because a person asked for it.
-select b.case_ref, min(b.review_on) as review_on from blocker b
-where b.ended_at is null and b.kind = any (:kinds::text[])
-group by b.case_ref order by b.case_ref;
+-- name: watch_tickets
+-- Requests that are not answered, and due within so many days: by the day that the law gives, whatever they wait for.
+select ticket, access_right, state, coalesce(extended_to, due_on) as due_on, extended_to is not null as extended
+from ticket
+where closed_at is null and state <> 'delivered' and coalesce(extended_to, due_on) <= helsinki_day(callkeeper_now()) + :ahead::integer
+order by coalesce(extended_to, due_on), ticket;
+
+-- name: watch_freezes
+-- The day of review of what blocks because a person asked for it. An access's freeze ends with its ticket: it has one only while
+-- nobody has proven who asks.
+select b.case_ref, min(b.review_on) as review_on, coalesce(t.identity = 'unproven', false) as unproven
+from blocker b left join ticket t on t.ticket = b.case_ref
+where b.ended_at is null and b.review_on <= helsinki_day(callkeeper_now()) + :ahead::integer
+  and (b.kind = any (:kinds::text[]) or (b.kind = :freeze and t.identity = 'unproven'))
+group by b.case_ref, t.identity order by b.case_ref;
+
+-- name: watch_packages
+-- Packages that nobody has handed over, and that go within so many days.
+select p.ticket, min(p.expires_on) as expires_on from package p
+where p.delivered_at is null and p.gone_at is null and p.expires_on <= helsinki_day(callkeeper_now()) + :ahead::integer
+group by p.ticket order by p.ticket;
 
 -- name: watch_objections
 -- Numbers from which nothing may come in, and the day on which somebody looks again whether that is still so.
