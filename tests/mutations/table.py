@@ -69,6 +69,10 @@ def proving(name: str) -> tuple[str, ...]:
     return (f"integration/test_proving.py::test_{name}",)
 
 
+def lettering(name: str) -> tuple[str, ...]:
+    return (f"unit/test_letters.py::test_{name}",)
+
+
 MUTATIONS = (
     # --- blockers, and their lock (architecture, rule 3) ---
     Mutation(
@@ -1149,5 +1153,68 @@ MUTATIONS = (
             ),
         ),
         tests=("integration/test_fulfilling.py::test_before_identity_is_proven_nothing_is_searched",),
+    ),
+    # --- letters ---
+    Mutation(
+        guard="a letter without a fact is not printed",
+        change="it is, with a gap",
+        edits=(("letters/__init__.py", "    if lacking:\n", "    if False:\n"),),
+        tests=lettering("everything_that_is_missing_is_named_at_once"),
+    ),
+    Mutation(
+        guard="a code without words stops a letter",
+        change="it is left out",
+        edits=(("letters/__init__.py", '            _lacking.get()[f"words for', '            {}[f"words for'),),
+        tests=lettering("a_code_without_words_stops_the_letter"),
+    ),
+    Mutation(
+        guard="'no data' is not sent while days are missing",
+        change="it is",
+        edits=(
+            ("letters/__init__.py", "kind is Kind.no_data and facts.missing_days", "kind is Kind.no_data and False"),
+        ),
+        tests=lettering("a_letter_that_would_not_be_true_is_refused"),
+    ),
+    Mutation(
+        guard="a letter that gives less is 'partial', with its complaint right",
+        change="any outcome passes for the whole",
+        edits=(("letters/__init__.py", "if kind in WHOLE and any(", "if kind in WHOLE and False and any("),),
+        tests=lettering("a_letter_that_would_not_be_true_is_refused"),
+    ),
+    Mutation(
+        guard="a refusal carries the complaint right",
+        change="it is left out",
+        edits=(("letters/templates/sv/refused.txt", '{% include "sv/_complaint.txt" %}\n', ""),),
+        tests=lettering("a_letter_that_gives_less_tells_of_complaint_and_court"),
+    ),
+    Mutation(
+        guard="an opening for an authority is worded as one for a claim",
+        change="it has words of its own",
+        edits=(
+            (
+                "letters/words/fi.toml",
+                'authority = "lakisääteisen velvoitteen tai oikeudellisen vaateen hoitaminen"',
+                'authority = "viranomaisen pyyntö"',
+            ),
+        ),
+        tests=lettering("openings_for_a_claim_an_authority_or_security_are_worded_alike"),
+    ),
+    Mutation(
+        guard="a fact is never markup",
+        change="it is read as it stands",
+        edits=(("letters/blocks.py", '    return _PLAIN + text if text else ""\n', "    return text\n"),),
+        tests=lettering("a_fact_is_never_read_as_markup"),
+    ),
+    Mutation(
+        guard="what typesetting says is not repeated",
+        change="its text goes on",
+        edits=(
+            (
+                "letters/__init__.py",
+                '        raise CallkeeperError("The letter could not be set.", mend=mend) from None',
+                "        raise",
+            ),
+        ),
+        tests=lettering("a_page_that_cannot_be_set_says_so_without_its_content"),
     ),
 )

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import Environment, nodes
 
 import letter_samples as samples
@@ -291,6 +293,18 @@ def test_a_fact_is_never_read_as_markup(evil):
     assert " ".join(block.text.split()) in flowing(made.text)
 
 
+@given(fact=st.text(max_size=60), before=st.sampled_from(["", "Reason: ", "- ", "| ", "# "]))
+def test_whatever_a_fact_is_it_stays_in_its_place(fact, before):
+    body = f"{before}{literal(fact)}" + (" |" if before == "| " else "")
+
+    blocks = parse(f"one\n\n{body}\n\ntwo")
+
+    assert [blocks[0].text, blocks[-1].text] == ["one", "two"]
+    kind = {"- ": "list", "| ": "table", "# ": "title"}.get(before, "paragraph")
+    assert [block.kind for block in blocks[1:-1]] == ([kind] if body else [])
+    assert all(len(block.rows) <= 1 and all(len(row) == 1 for row in block.rows) for block in blocks)
+
+
 def test_tables_lists_and_paragraphs_are_told_apart():
     assert parse("# T\n\none\ntwo\n\n- a\n- b\n\n- c\n| x | y |\n| 1 |  |\n## h\nthree") == [
         Block(kind="title", text="T"),
@@ -328,6 +342,20 @@ def test_a_page_that_cannot_be_set_says_so_without_its_content(monkeypatch):
     with pytest.raises(CallkeeperError, match=r"^The letter could not be set\.") as wrong:
         text(Kind.portability, "fi", right="portability")
     assert "0401234501" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("name", ["Юлия Иванова", "Nguyễn Thị Ánh", "محمد علي", "Žofia Łęcka"])
+def test_a_name_may_be_of_many_scripts(name):
+    facts = dataclasses.replace(samples.BASE, right="portability")
+    assert name in letters.render("portability", "fi", facts, Addressee(name=name)).text
+
+
+@pytest.mark.parametrize("name", ["李伟", "Aino 😀"])
+def test_a_script_that_the_font_lacks_is_asked_for_in_latin_letters(name):
+    facts = dataclasses.replace(samples.BASE, right="portability")
+    with pytest.raises(CallkeeperError, match="write it in Latin letters") as wrong:
+        letters.render("portability", "fi", facts, Addressee(name=name))
+    assert name not in str(wrong.value)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -361,6 +361,10 @@ def _text(page: Mapping[str, Any], title: Block, body: Sequence[Block]) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
+_LAST_LETTER: Final = 0x24FF
+"""Beyond it are the scripts and pictures that the page's fonts do not have."""
+
+
 def _pdf(page: Mapping[str, Any], day: date) -> bytes:
     import typst
 
@@ -374,8 +378,9 @@ def _pdf(page: Mapping[str, Any], day: date) -> bytes:
             timestamp=int(datetime.combine(day, time(), UTC).timestamp()),
         )
     except typst.TypstError:  # its text may hold what the letter does
-        raise CallkeeperError(
-            "The letter could not be set.", mend="This is a fault of callkeeper: report it."
-        ) from None
+        mend = "This is a fault of callkeeper: report it."
+        if any(ord(c) > _LAST_LETTER for c in json.dumps(page, ensure_ascii=False)):
+            mend = "A name or a reason has characters that the letter's font lacks: write it in Latin letters."
+        raise CallkeeperError("The letter could not be set.", mend=mend) from None
     assert isinstance(made, bytes)
     return made

@@ -33,7 +33,11 @@ class Block:
 
 def literal(fact: object) -> str:
     """The fact on one line, in a form that ``parse`` reads as text and nothing else."""
-    text = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in str(fact))
+    text = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c
+        for c in str(fact)
+        if unicodedata.category(c) != "Cf"  # what turns the direction of writing, or is not seen
+    )
     text = re.sub(" {2,}", " ", text).strip(" ").replace("|", _BAR)
     return _PLAIN + text if text else ""
 
