@@ -36,6 +36,16 @@ ClosedAs = Literal["withdrawn", "answered_by_hand", "opened_in_error"]
 """How an officer ends a ticket by her word alone."""
 CLOSED_AS: tuple[ClosedAs, ...] = get_args(ClosedAs)
 
+Exclusion = Literal["not_the_person", "others_rights", "taken_back"]
+"""Why the officer leaves a recording out: another person speaks, giving it would wrong one (Art. 15(4)), or it is no longer asked for."""
+EXCLUSIONS: tuple[Exclusion, ...] = get_args(Exclusion)
+Ground = Literal[
+    "unfounded", "excessive", "not_identifiable", "others_rights", "legal_obligation", "legal_claims", "compelling_grounds", "national_law",
+    "not_applicable",
+]  # fmt: skip
+"""Why a request may be refused: GDPR Art. 12(5), 12(5), 11(2) and 12(2), 15(4), 17(3)(b), 17(3)(e), 21(1), Tietosuojalaki 34 §, 20(1)."""
+GROUNDS: tuple[Ground, ...] = get_args(Ground)
+
 UNPROVEN_DAYS = 30
 """Requirements, section 2: so long a freeze stands on an identity that nobody has proven, until somebody looks."""
 WINDOW = timedelta(hours=25)
@@ -107,6 +117,25 @@ LAWFUL: Mapping[State, frozenset[State]] = {
     S.closed: frozenset(),
 }  # fmt: skip
 """From each state to which. Once something was carried out or refused, a ticket ends by the delivery of its answer only."""
+
+
+GROUNDS_OF: Mapping[Ground, frozenset[Right]] = {
+    "unfounded": frozenset(Right),
+    "excessive": frozenset(Right),
+    "not_identifiable": frozenset(Right),
+    "others_rights": frozenset({Right.access}),
+    "legal_obligation": frozenset({Right.erasure}),
+    "legal_claims": frozenset({Right.erasure, Right.objection}),
+    "compelling_grounds": frozenset({Right.objection}),
+    "national_law": frozenset({Right.access}),
+    "not_applicable": frozenset({Right.portability}),
+}
+"""Which rights a ground can refuse; there is no other ground."""
+
+
+def takes_two(right: Right, identity: str) -> bool:
+    """Whether a second person must say yes: to erasure always, to handing out audio on weak evidence (requirements, section 4)."""
+    return right in (Right.erasure, Right.objection) or (right is Right.access and identity != "strong")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

@@ -17,12 +17,13 @@ from callkeeper import blockers, controllers, db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.jobs import explaining, fulfilling
+from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import Searched
 from callkeeper.phone import E164
 from callkeeper.tickets import FREEZES, Call, Right
 from deliver import PHM, deliver
 from deliver import Call as Delivered
-from installation import DAY, OFFICER, Installation, at
+from installation import ACTOR, DAY, OFFICER, Installation, at
 
 CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
 LINE = E164("+358207001234")
@@ -70,7 +71,7 @@ def opened(office: Installation, right: Right = Right.access, **facts: Any) -> s
 
 def close(office: Installation, ticket: str, outcome: str = "withdrawn") -> int:
     with office.connect() as conn:
-        return fulfilling.close(conn, ticket, outcome, years=3, account="officer", actor=OFFICER)
+        return fulfilling.close(conn, ticket, outcome, years=3, actor=OFFICER)
 
 
 def left(office: Installation) -> int:
@@ -374,6 +375,223 @@ def test_what_the_person_is_asked_pauses_no_clock(kept):
         fulfilling.answered(conn, ticket, OFFICER)
 
 
+# --- two people's yes, or an officer's no -----------------------------------------------------------------------------
+
+
+def approve(office: Installation, ticket: str, scope: bytes | None = None, account: str = "officer") -> bool:
+    with office.connect() as conn:
+        scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
+        return fulfilling.approve(conn, office.app.keyring, ticket, scope=scope, account=account, actor=OFFICER)
+
+
+def second(office: Installation, ticket: str, account: str = "approver", scope: bytes | None = None) -> None:
+    with office.connect() as conn:
+        scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
+        fulfilling.second(conn, ticket, scope=scope, account=account, actor=ACTOR)
+
+
+def carry_out(office: Installation, ticket: str) -> int:
+    with office.connect() as conn:
+        return fulfilling.carry_out(conn, office.app.keyring, ticket, OFFICER)
+
+
+def delivered(office: Installation, ticket: str) -> str:
+    with office.connect() as conn:
+        return fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+
+
+def refuse(office: Installation, ticket: str, ground: str, reasons: str = "as Matti was told") -> None:
+    with office.connect() as conn:
+        fulfilling.refuse(conn, office.app.keyring, ticket, ground, reasons=reasons, account="officer", actor=OFFICER)
+
+
+def agreed(office: Installation, right: Right = Right.erasure) -> str:
+    """A request to which two people have said yes."""
+    ticket = proven(office, opened(office, right))
+    preview(office, ticket)
+    approve(office, ticket)
+    second(office, ticket)
+    return ticket
+
+
+def outcomes(office: Installation) -> list[str | None]:
+    return [row.outcome for row in office.rows("select outcome from ticket_recording order by recording")]
+
+
+@pytest.mark.parametrize(
+    ("right", "evidence", "two"),
+    [(Right.erasure, "strong", True), (Right.access, "callback", True), (Right.access, "strong", False)],
+)
+def test_a_second_person_is_needed_for_erasure_and_for_audio_on_weak_evidence(kept, right, evidence, two):
+    ticket = proven(kept, opened(kept, right), evidence=evidence)
+    preview(kept, ticket)
+
+    assert approve(kept, ticket) is two
+    if not two:
+        with pytest.raises(NotAllowed, match="one person's yes only"):
+            second(kept, ticket)
+
+
+def test_the_second_person_is_never_the_first(kept):
+    ticket = proven(kept, opened(kept, Right.erasure))
+    preview(kept, ticket)
+    approve(kept, ticket)
+
+    with pytest.raises(NotAllowed, match="another person's"):
+        second(kept, ticket, account="officer")
+    with pytest.raises(ScopeChanged):
+        second(kept, ticket, scope=b"another")
+    assert kept.value("select state from ticket") == "approved"
+
+
+def test_a_yes_is_said_to_exactly_what_was_seen(kept):
+    ticket = proven(kept, opened(kept, Right.erasure), to_at=at(0) + timedelta(days=3))
+    first = preview(kept, ticket)
+    deliver(kept.linna, DAY + timedelta(1), [Delivered(id="d", start=at(8, day=DAY + timedelta(1)), caller=CALLER)])
+    kept.later(days=1)
+    kept.run("tomorrow", DAY + timedelta(1))
+
+    for scope in (first.scope, b"", b"another"):
+        with pytest.raises(ScopeChanged):
+            approve(kept, ticket, scope)
+    preview(kept, ticket)
+    assert approve(kept, ticket)
+    with pytest.raises(NotAllowed, match="approved cannot become approved"):
+        approve(kept, ticket)
+
+
+def test_an_erasure_takes_two_yeses_as_rows_and_no_state_stands_for_them(kept):
+    ticket = proven(kept, opened(kept, Right.erasure))
+    preview(kept, ticket)
+    with pytest.raises(NotAllowed, match="takes two people's yes first"):
+        carry_out(kept, ticket)
+    approve(kept, ticket)
+    kept.sql.execute("update ticket set state = 'seconded'")
+
+    with pytest.raises(NotAllowed, match="dsr_second"):
+        carry_out(kept, ticket)
+    assert kept.value("select count(*) from deletion") == 0
+
+
+def test_what_two_people_approved_goes_in_the_next_night_and_nothing_else(kept):
+    kept.go_live()
+    ticket = agreed(kept)
+
+    assert carry_out(kept, ticket) == 2
+    with pytest.raises(NotAllowed, match="still on their way out"):
+        delivered(kept, ticket)
+    night = kept.sweep()
+
+    assert (night.total("done"), left(kept)) == (2, 1)
+    assert delivered(kept, ticket) == "fulfilled"
+    assert outcomes(kept) == ["erased", "erased"]
+    assert {(e["trigger"], e["reason"]) for e in kept.events("deletion.planned")} == {
+        ("erasure_approved", "subject_request")
+    }
+    assert tuple(kept.row("select state, outcome from ticket")) == ("closed", "fulfilled")
+    assert kept.value("select kind from ticket_delivery") == "fulfilled"
+
+
+def test_a_held_recording_is_deferred_and_goes_by_itself_when_the_hold_ends(kept):
+    kept.go_live()
+    ticket = agreed(kept)
+    held = kept.block(line=LINE, from_at=at(0))
+    carry_out(kept, ticket)
+
+    kept.sweep("first")
+    kept.later(hours=1)
+    assert left(kept) == 2
+    assert delivered(kept, ticket) == "deferred"
+    kept.sql.execute("update blocker set ended_at = callkeeper_now() where blocker = %s", (held,))
+    kept.later(days=1)
+    kept.sweep("second")
+
+    assert left(kept) == 1
+
+
+def test_a_copy_comes_before_the_erasure(kept):
+    kept.go_live()
+    access, ticket = opened(kept), agreed(kept)
+    carry_out(kept, ticket)
+
+    kept.sweep("first")
+    assert left(kept) == 3
+    close(kept, access, "answered_by_hand")
+    kept.later(days=1)
+    kept.sweep("second")
+
+    assert left(kept) == 1
+
+
+def test_what_came_after_the_yes_needs_a_new_preview(kept):
+    ticket = agreed(kept)
+    kept.sql.execute("update ticket_subject set from_at = %s", (at(8, 30),))
+
+    with pytest.raises(ScopeChanged):
+        carry_out(kept, ticket)
+    preview(kept, ticket)
+    with pytest.raises(NotAllowed, match="previewed"):
+        carry_out(kept, ticket)
+
+
+def test_what_the_officer_leaves_out_is_not_erased(kept):
+    kept.go_live()
+    ticket = proven(kept, opened(kept, Right.erasure))
+    first = preview(kept, ticket)
+    with kept.connect() as conn:
+        rest = fulfilling.leave_out(
+            conn, kept.app.keyring, ticket, {first.found[0].recording: "not_the_person"}, OFFICER
+        )
+    approve(kept, ticket, rest.scope)
+    second(kept, ticket)
+
+    assert carry_out(kept, ticket) == 1
+    kept.sweep()
+
+    assert left(kept) == 2
+    assert kept.value("select count(*) from recording where recording = %s", first.found[0].recording) == 1
+    with kept.connect() as conn, pytest.raises(NotAllowed):
+        fulfilling.leave_out(conn, kept.app.keyring, ticket, {first.found[1].recording: "not_the_person"}, OFFICER)
+
+
+def test_a_refusal_is_on_a_listed_ground_and_frees_nothing_before_it_is_delivered(kept):
+    ticket = opened(kept)
+    with pytest.raises(NotAllowed, match="no ground to refuse access"):
+        refuse(kept, ticket, "legal_obligation")
+    with pytest.raises(NotAllowed, match="needs its reasons"):
+        refuse(kept, ticket, "excessive", " ")
+    refuse(kept, ticket, "excessive")
+
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).freezes
+    with pytest.raises(NotAllowed, match="refused cannot become closed"):
+        close(kept, ticket)
+    assert delivered(kept, ticket) == "refused"
+    with kept.connect() as conn:
+        assert not fulfilling.show(conn, ticket).freezes
+    assert "Matti" not in json.dumps(kept.events())
+    sealed = kept.app.keyring.unseal("reference", kept.value("select sealed_facts from ticket"), ticket.encode())
+    assert json.loads(sealed)["reasons"] == "as Matti was told"
+
+
+def test_a_portability_request_is_answered_that_it_does_not_apply(kept):
+    ticket = opened(kept, Right.portability)
+
+    refuse(kept, ticket, "not_applicable")
+
+    assert delivered(kept, ticket) == "refused"
+
+
+def test_a_restriction_is_not_decided_here_and_stays_frozen(kept):
+    ticket = proven(kept, opened(kept, Right.restriction))
+    preview(kept, ticket)
+
+    with pytest.raises(NotAllowed, match="leaves the rest to you"):
+        approve(kept, ticket)
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).freezes
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
@@ -501,6 +719,7 @@ OPEN = ("open", "--right", "access", "--received", "2026-11-24", "--channel", "l
 
 
 def test_an_officer_types_a_request_in_and_never_a_number(command, kept):
+    kept.later(seconds=30)
     done = command(*OPEN, "--number", typed="040 999 0001\n")
 
     assert done.exit_code == 0, done.output
@@ -583,6 +802,42 @@ def test_an_officer_leads_a_ticket_to_its_preview_by_hand(command):
     assert "999" not in shown
 
 
+def test_an_erasure_is_led_by_two_people_at_the_command_line(command, kept):
+    kept.go_live()
+    command(
+        "open", "--right", "erasure", "--received", "2026-11-24", "--channel", "email", "--number", typed="0409990001\n"
+    )
+    command("identity", "DSR-2026-0001", "--evidence", "strong", "--from", "2026-11-01", "--to", "2026-11-24")
+    scope = re.search(r"Scope ([0-9a-f]{12})", command("preview", "DSR-2026-0001").output)
+    wrong = command("approve", "DSR-2026-0001", "--scope", "0" * 12)
+    short = command("approve", "DSR-2026-0001", "--scope", scope[1][:4])
+    said = [
+        command("approve", "DSR-2026-0001", "--scope", scope[1]).output,
+        command("second", "DSR-2026-0001", typed="y\n", account="approver").output,
+        command("erase", "DSR-2026-0001").output,
+    ]
+    kept.sweep()
+    last = command("delivered", "DSR-2026-0001", "--channel", "email").output
+
+    assert isinstance(wrong.exception, ScopeChanged)
+    assert isinstance(short.exception, ScopeChanged)
+    assert (
+        said[0] == "DSR-2026-0001 is approved, and waits for a second person: callkeeper ticket second DSR-2026-0001\n"
+    )
+    assert said[1].startswith("erasure of 1 of phm, 1 of punavaara, identity strong: yes?")
+    assert said[2] == "DSR-2026-0001: 2 recordings to go, by the next night.\n"
+    assert last == "DSR-2026-0001 is closed: fulfilled.\n"
+    assert left(kept) == 1
+
+
+def test_a_refusals_reasons_are_asked_for_and_never_an_argument(command):
+    command(*OPEN, "--number", typed="0409990001\n")
+
+    done = command("refuse", "DSR-2026-0001", "--ground", "unfounded", typed="said so to Matti\n")
+
+    assert done.output.endswith("Once its letter is handed over: callkeeper ticket delivered DSR-2026-0001\n")
+
+
 def test_whoever_has_no_duty_here_is_refused(command):
     command(*OPEN, "--number", typed="0409990001\n")
 
@@ -591,6 +846,10 @@ def test_whoever_has_no_duty_here_is_refused(command):
         (("show", "DSR-2026-0001", "--clear"), "approver"),
         (("close", "DSR-2026-0001", "--outcome", "withdrawn"), "approver"),
         (("preview", "DSR-2026-0001"), "approver"),
+        (("approve", "DSR-2026-0001", "--scope", "0" * 12), "approver"),
+        (("refuse", "DSR-2026-0001", "--ground", "unfounded"), "approver"),
+        (("erase", "DSR-2026-0001"), "approver"),
+        (("second", "DSR-2026-0001"), "data"),
         (("list",), "data"),
         (("show", "DSR-2026-0001"), "data"),
     ]:

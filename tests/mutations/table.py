@@ -1217,4 +1217,39 @@ MUTATIONS = (
         ),
         tests=lettering("a_page_that_cannot_be_set_says_so_without_its_content"),
     ),
+    Mutation(
+        guard="the second person is another one",
+        change="she may be the first",
+        edits=((FULFILLING, "    if first.account == account:\n", "    if False:\n"),),
+        tests=("integration/test_fulfilling.py::test_the_second_person_is_never_the_first",),
+    ),
+    Mutation(
+        guard="an erasure asks for two people's rows",
+        change="for the ticket's state",
+        edits=(
+            (
+                FULFILLING,
+                'first, other = _yes(conn, row, "dsr_approve"), _yes(conn, row, "dsr_second")\n    if first.account == other.account:',
+                'first = other = _yes(conn, row, "dsr_approve")\n    if False:',
+            ),
+        ),
+        tests=("integration/test_fulfilling.py::test_an_erasure_takes_two_yeses_as_rows_and_no_state_stands_for_them",),
+    ),
+    Mutation(
+        guard="exactly what was seen is approved and carried out",
+        change="what there is",
+        edits=((FULFILLING, "    if not scope or len({", "    if False and len({"),),
+        tests=(
+            "integration/test_fulfilling.py::test_a_yes_is_said_to_exactly_what_was_seen",
+            "integration/test_fulfilling.py::test_what_came_after_the_yes_needs_a_new_preview",
+        ),
+    ),
+    Mutation(
+        guard="a refusal is on a listed ground",
+        change="on any",
+        edits=((FULFILLING, "    if right not in tickets.GROUNDS_OF[ground]:\n", "    if False:\n"),),
+        tests=(
+            "integration/test_fulfilling.py::test_a_refusal_is_on_a_listed_ground_and_frees_nothing_before_it_is_delivered",
+        ),
+    ),
 )

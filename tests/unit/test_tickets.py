@@ -13,7 +13,7 @@ from callkeeper import tickets
 from callkeeper.errors import NotAllowed
 from callkeeper.phone import E164
 from callkeeper.retention import HOLDS, BlockerKind
-from callkeeper.tickets import FREEZES, LAWFUL, Call, Right, State
+from callkeeper.tickets import FREEZES, GROUNDS_OF, LAWFUL, Call, Right, State
 
 NINE = datetime(2026, 11, 24, 7, 0, tzinfo=UTC)
 LINE = E164("+358207001234")
@@ -127,3 +127,18 @@ def test_a_whole_day_of_a_line_is_not_too_much() -> None:
 
     assert tickets.check_call(call) is call
     assert LINE[-4:] not in repr(call)
+
+
+def test_every_right_can_be_refused_and_every_ground_refuses_one() -> None:
+    assert set(GROUNDS_OF) == set(tickets.GROUNDS)
+    assert all(GROUNDS_OF.values())
+    assert set().union(*GROUNDS_OF.values()) == set(Right)
+
+
+@pytest.mark.parametrize("right", Right)
+def test_erasure_takes_two_people_whatever_the_evidence(right: Right) -> None:
+    always = [tickets.takes_two(right, identity) for identity in ("callback", "other", "strong")]
+
+    assert always == (
+        [True] * 3 if right in (Right.erasure, Right.objection) else [right is Right.access] * 2 + [False]
+    )

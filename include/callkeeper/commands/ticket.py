@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import click
 
@@ -13,10 +14,23 @@ from callkeeper import settings, tickets, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import scope
 from callkeeper.jobs import fulfilling
-from callkeeper.tickets import Call, Channel, ClosedAs, Evidence, ExtensionReason, Language, Question, Right
+from callkeeper.tickets import (
+    Call,
+    Channel,
+    ClosedAs,
+    Evidence,
+    Exclusion,
+    ExtensionReason,
+    Ground,
+    Language,
+    Question,
+    Right,
+)  # fmt: skip
 from callkeeper.trail.events import canonical, utc
 
 AS = click.option("--as", "account", help="Your Airflow account.")
+SCOPE_CHARACTERS = 12
+"""So much of a scope's hash is printed, and must be said again."""
 TICKET = click.argument("ticket", metavar="TICKET")
 
 
@@ -242,13 +256,106 @@ def preview(ticket: str, account: str | None) -> None:
         )
         out = f" (left out: {f.reason.replace('_', ' ') if f.reason else '-'})" if f.state == "excluded" else ""
         click.echo(said + out + (" (another request is about it too)" if f.open_elsewhere else ""))
-    counts = ", ".join(f"{n} of {controller}" for controller, n in seen.counts.items())
-    click.secho(f"{ticket}: {counts or 'no recording'}. Scope {seen.scope.hex()[:12]}.", bold=True)
+    click.secho(f"{ticket}: {_counted(seen)}. Scope {seen.scope.hex()[:SCOPE_CHARACTERS]}.", bold=True)
     for missing in seen.not_imported:
         click.secho(
             f"Days that are not imported yet: {missing}. Until they are, nobody can say that there is nothing.",
             fg="yellow",
         )
+
+
+@group.command()
+@TICKET
+@click.argument("recordings", type=click.UUID, nargs=-1, required=True)
+@click.option("--reason", type=click.Choice(tickets.EXCLUSIONS), required=True, help="Why they are left out.")
+@AS
+def exclude(ticket: str, recordings: tuple[UUID, ...], reason: Exclusion, account: str | None) -> None:
+    """Leaves recordings out of an answer; what is left is a scope of its own."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        actor = app.actor(conn, account=who)
+        left = fulfilling.leave_out(conn, app.keyring, ticket, dict.fromkeys(recordings, reason), actor)
+    click.echo(f"{ticket}: {_counted(left)}. Scope {left.scope.hex()[:SCOPE_CHARACTERS]}.")
+
+
+@group.command()
+@TICKET
+@click.option("--scope", "seen", required=True, help="The scope that the preview printed: your yes is to exactly this.")
+@AS
+def approve(ticket: str, seen: str, account: str | None) -> None:
+    """Says yes to what you saw. An erasure takes a second person's, and so does audio on weak evidence."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        whole = fulfilling.seen(conn, ticket).scope
+        said = whole if len(seen) >= SCOPE_CHARACTERS and whole.hex().startswith(seen.lower()) else b""
+        actor = app.actor(conn, account=who)
+        waits = fulfilling.approve(conn, app.keyring, ticket, scope=said, account=who, actor=actor)
+    click.echo(
+        f"{ticket} is approved"
+        + (f", and waits for a second person: callkeeper ticket second {ticket}" if waits else ".")
+    )
+
+
+@group.command()
+@TICKET
+@AS
+def second(ticket: str, account: str | None) -> None:
+    """Says yes as the second person, once you have seen what it is about."""
+    from callkeeper.commands.signin import sign_in
+
+    app = wiring.build(settings.load())
+    who = sign_in(app, account, fulfilling.SECONDERS)
+    with app.connect() as conn:
+        about, found = fulfilling.show(conn, ticket), fulfilling.seen(conn, ticket)
+        click.confirm(f"{about.right} of {_counted(found)}, identity {about.identity}: yes?", abort=True)
+        fulfilling.second(conn, ticket, scope=found.scope, account=who, actor=app.actor(conn, account=who))
+    click.echo(
+        f"{ticket} has its second yes."
+        + (f" To carry it out: callkeeper ticket erase {ticket}" if about.right == "erasure" else "")
+    )
+
+
+@group.command()
+@TICKET
+@click.option("--ground", type=click.Choice(tickets.GROUNDS), required=True, help="What the law lets be a ground.")
+@AS
+def refuse(ticket: str, ground: Ground, account: str | None) -> None:
+    """Says no, on a listed ground; you are asked for the reasons, which are kept sealed."""
+    app, who = _officer(account)
+    reasons = click.prompt("Reasons (kept sealed)")
+    with app.connect() as conn:
+        actor = app.actor(conn, account=who)
+        fulfilling.refuse(conn, app.keyring, ticket, ground, reasons=reasons, account=who, actor=actor)
+    click.echo(f"{ticket} is refused. Once its letter is handed over: callkeeper ticket delivered {ticket}")
+
+
+@group.command()
+@TICKET
+@AS
+def erase(ticket: str, account: str | None) -> None:
+    """Has the next night erase exactly what two people approved; what a legal ground keeps goes when that ends, by itself."""
+    app, who = _officer(account)
+    with app.connect() as conn:
+        n = fulfilling.carry_out(conn, app.keyring, ticket, app.actor(conn, account=who))
+    click.echo(f"{ticket}: {_n(n, 'recording') or 'no recording'} to go, by the next night.")
+
+
+@group.command()
+@TICKET
+@click.option("--channel", type=click.Choice(tickets.CHANNELS), required=True, help="How the answer was handed over.")
+@AS
+def delivered(ticket: str, channel: Channel, account: str | None) -> None:
+    """Notes that the answer was handed over, which ends the ticket. To which address is never stored."""
+    app, who = _officer(account)
+    years = app.config.terms.tickets_years
+    with app.connect() as conn:
+        actor = app.actor(conn, account=who)
+        outcome = fulfilling.record_delivery(conn, ticket, channel, years=years, account=who, actor=actor)
+    click.echo(f"{ticket} is closed: {outcome}.")
+
+
+def _counted(seen: fulfilling.Preview) -> str:
+    return ", ".join(f"{n} of {controller}" for controller, n in seen.counts.items()) or "no recording"
 
 
 def _officer(account: str | None) -> tuple[wiring.App, str]:
@@ -268,7 +375,7 @@ def close(ticket: str, outcome: ClosedAs, account: str | None) -> None:
     app, who = _officer(account)
     with app.connect() as conn:
         free = fulfilling.close(
-            conn, ticket, outcome, years=app.config.terms.tickets_years, account=who, actor=app.actor(conn, account=who)
+            conn, ticket, outcome, years=app.config.terms.tickets_years, actor=app.actor(conn, account=who)
         )
     click.echo(f"{ticket} is closed" + (", and freezes nothing any more." if free else "."))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -18,6 +18,7 @@ from callkeeper import blockers, db, decisions, tickets
 from callkeeper.blockers import Blocker, Predicate
 from callkeeper.clock import helsinki_day
 from callkeeper.errors import NotAllowed, NotFound
+from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.holding import NotImported, not_imported
 from callkeeper.phone import E164
 from callkeeper.pseudonyms import Keyring
@@ -27,7 +28,9 @@ from callkeeper.tickets import (
     Channel,
     ClosedAs,
     Evidence,
+    Exclusion,
     ExtensionReason,
+    Ground,
     Language,
     Question,
     Right,
@@ -35,10 +38,11 @@ from callkeeper.tickets import (
     TicketId,
 )
 from callkeeper.trail import subjects
-from callkeeper.trail.append import append
+from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import (
     Actor,
     BlockerLapsed,
+    DeletionPlanned,
     Event,
     TicketExtended,
     TicketIdentityProven,
@@ -51,6 +55,12 @@ from callkeeper.trail.events import read as read_event
 
 OFFICERS = ("privacy_officers", "deputies")
 """Who takes a request in, reads it and ends it."""
+SECONDERS = (*OFFICERS, "approvers")
+"""Who may be the second person: another account, always."""
+DECIDED_HERE = (Right.access, Right.erasure)
+"""The rights to which a yes can be said here. A yes to a restriction, say, would have to outlast its ticket."""
+Outcome = Literal["fulfilled", "deferred", "refused"]
+"""What a ticket came to. Deferred: of some a legal ground keeps the audio for now; they go when it ends, by themselves."""
 READERS = (*OFFICERS, "approvers")
 """Who may see that there is one, and what is due."""
 
@@ -271,7 +281,7 @@ def prove_identity(
             mend="`callkeeper ticket ask TICKET identity` takes it up again.",
         )
     q = db.queries()
-    sealed = keyring.sealer("reference").seal(json.dumps({"identity": note.strip()}).encode(), ticket.encode())
+    sealed = _sealed(keyring, row, identity=note.strip())
     q.identity_proven(conn, ticket=ticket, state=State.open, identity=evidence, account=account, sealed_facts=sealed)
     q.period_proven(conn, ticket=ticket, from_at=from_at, to_at=to_at)
     q.review_ticket_blockers(conn, ticket=ticket)
@@ -344,18 +354,7 @@ def preview(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) ->
         )
     before, q = State(row.state), db.queries()
     after = tickets.move(before, State.previewed)
-    found: dict[UUID, str] = {}
-    for subject in q.ticket_subjects(conn, ticket=ticket):
-        one = _searched(subject, ticket, keyring)
-        for match in q.find_matched(
-            conn,
-            pseudonyms=list(keyring.pseudonyms(one.number).values()) if one.number else None,
-            line=subject.line,
-            controller=subject.controller,
-            from_at=subject.from_at,
-            to_at=subject.to_at,
-        ):
-            found[match.recording] = match.controller
+    found = _search(conn, keyring, ticket)
     q.note_found(conn, ticket=ticket, recordings=list(found), controllers=list(found.values()))
     q.note_lost(conn, ticket=ticket, recordings=list(found))
     seen = _preview(conn, ticket)
@@ -370,6 +369,31 @@ def preview(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) ->
     append(conn, actor, [told])
     conn.commit()
     return seen
+
+
+def _search(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[UUID, str]:
+    """What there is now of a ticket's subjects, wherever it is, and which company's."""
+    q, found = db.queries(), dict[UUID, str]()
+    for subject in list(q.ticket_subjects(conn, ticket=ticket)):
+        one = _searched(subject, ticket, keyring)
+        for match in q.find_matched(
+            conn,
+            pseudonyms=list(keyring.pseudonyms(one.number).values()) if one.number else None,
+            line=subject.line,
+            controller=subject.controller,
+            from_at=subject.from_at,
+            to_at=subject.to_at,
+        ):
+            found[match.recording] = match.controller
+    return found
+
+
+def seen(conn: db.Connection, ticket: str) -> Preview:
+    """What was found for a ticket when it was last searched. Raises NotFound."""
+    show(conn, ticket)
+    found = _preview(conn, ticket)
+    conn.rollback()
+    return found
 
 
 def _preview(conn: db.Connection, ticket: str) -> Preview:
@@ -405,26 +429,209 @@ def _change(conn: db.Connection, ticket: str) -> db.Row:
     return db.queries().ticket_for_change(conn, ticket=ticket)
 
 
+def _for_change(conn: db.Connection, ticket: str) -> db.Row:
+    """The same in a transaction that has its lock already. Raises NotFound."""
+    row = db.queries().ticket_for_change(conn, ticket=ticket)
+    if row is None:
+        raise NotFound("There is no such ticket.", mend="`callkeeper ticket list` lists them.")
+    return row
+
+
 def _move(conn: db.Connection, row: db.Row, after: State, actor: Actor, reason: str | None = None) -> None:
     before = State(row.state)
     db.queries().move_ticket(conn, ticket=row.ticket, state=tickets.move(before, after))
     append(conn, actor, [TicketMoved(ticket=row.ticket, state_before=before, state_after=after, reason=reason)])
 
 
+# --- two people's yes, or an officer's no -----------------------------------------------------------------------------
+
+
+def leave_out(
+    conn: db.Connection, keyring: Keyring, ticket: str, recordings: Mapping[UUID, Exclusion], actor: Actor
+) -> Preview:
+    """Leaves recordings out of an answer, each for a reason, and shows what is left: a scope of its own. Commits."""
+    row = _change(conn, ticket)
+    for recording, reason in recordings.items():
+        if db.queries().leave_out(conn, ticket=ticket, recording=recording, reason=reason) is None:
+            raise NotFound(f"Recording {recording} is not among what was found.", mend="Nothing was left out.")
+    _move(conn, row, State.narrowed, actor)
+    conn.commit()
+    return preview(conn, keyring, ticket, actor)
+
+
+def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes, account: str, actor: Actor) -> bool:
+    """The officer's yes to exactly what she saw; commits, and says whether a second person must say it too.
+
+    Raises ScopeChanged if it is not the same any more: then a new preview is due.
+    """
+    row = _change(conn, ticket)
+    if row.access_right not in DECIDED_HERE:
+        raise NotAllowed(
+            f"{ticket} asks for {row.access_right}: so far callkeeper keeps its freeze and its clock, and leaves the rest to you.",
+            mend="Answer it by hand; what it froze stays frozen until `callkeeper ticket close`.",
+        )
+    after = tickets.move(State(row.state), State.approved)
+    _same_scope(conn, keyring, row, scope)
+    q = db.queries()
+    q.confirm_found(conn, ticket=ticket)
+    decisions.record(conn, ticket, "dsr_approve", account, scope, actor)
+    _move(conn, row, after, actor)
+    conn.commit()
+    return tickets.takes_two(Right(row.access_right), row.identity)
+
+
+def second(conn: db.Connection, ticket: str, *, scope: bytes, account: str, actor: Actor) -> None:
+    """Another person's yes to what the first one approved, and she saw; commits. Raises NotAllowed to the first one, ScopeChanged."""
+    row = _change(conn, ticket)
+    after = tickets.move(State(row.state), State.seconded)
+    if not tickets.takes_two(Right(row.access_right), row.identity):
+        raise NotAllowed(f"{ticket} takes one person's yes only, and has it.")
+    first = _yes(conn, row, "dsr_approve")
+    if first.account == account:
+        raise NotAllowed("You said the first yes: the second is another person's.")
+    if scope != first.scope:
+        raise ScopeChanged
+    decisions.record(conn, ticket, "dsr_second", account, scope, actor)
+    _move(conn, row, after, actor)
+    conn.commit()
+
+
+def refuse(
+    conn: db.Connection, keyring: Keyring, ticket: str, ground: Ground, *, reasons: str, account: str, actor: Actor
+) -> None:
+    """The officer's no, on a ground that the law lists for that right, with reasons, which are sealed; commits.
+
+    What is frozen stays so until the refusal has reached the person.
+    """
+    row = _change(conn, ticket)
+    right = Right(row.access_right)
+    if right not in tickets.GROUNDS_OF[ground]:
+        known = ", ".join(g for g in tickets.GROUNDS if right in tickets.GROUNDS_OF[g])
+        raise NotAllowed(f"{ground} is no ground to refuse {right}.", mend=f"Known: {known}.")
+    if not reasons.strip():
+        raise NotAllowed("A refusal needs its reasons: they go into the letter.", mend="They are kept sealed.")
+    before, after = State(row.state), tickets.move(State(row.state), State.refused)
+    q = db.queries()
+    q.ticket_refused(conn, ticket=ticket, state=after, sealed_facts=_sealed(keyring, row, reasons=reasons.strip()))
+    q.note_refused(conn, ticket=ticket)
+    decisions.record(conn, ticket, f"dsr_refuse:{ground}", account, bytes(row.scope or b""), actor)
+    append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=after, reason=ground)])
+    conn.commit()
+
+
+def carry_out(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) -> int:
+    """Plans the erasure of exactly what two people approved; commits, and says how many recordings go by the next night.
+
+    The journal takes it from here: what a hold (or somebody's freeze) covers is deferred, and resumed by the night after its
+    release; the vendor's copy goes too. Asks for the decisions' rows, both about the scope as it is now. Raises ScopeChanged.
+    """
+    q = db.queries()
+    # Whoever places a hold now is found by the night, which asks again; a statement of its own, before the look.
+    db.lock_blockers(conn, exclusive=False)
+    row = _for_change(conn, ticket)
+    if row.access_right != Right.erasure:
+        raise NotAllowed(
+            f"{ticket} asks for {row.access_right}: callkeeper carries out erasures only, so far.",
+            mend="Answer it by hand, then `callkeeper ticket close`.",
+        )
+    if row.state != State.seconded:
+        raise NotAllowed(f"{ticket} is {row.state.replace('_', ' ')}: an erasure takes two people's yes first.")
+    first, other = _yes(conn, row, "dsr_approve"), _yes(conn, row, "dsr_second")
+    if first.account == other.account:
+        raise NotAllowed("Both yeses are one person's.")
+    seen = _same_scope(conn, keyring, row, other.scope)
+    which = [f.recording for f in seen.found if f.state != "excluded"]
+    if quarantined := sum(f.place == "quarantine" for f in seen.found if f.state != "excluded"):
+        raise NotAllowed(
+            f"{quarantined} of the recordings are in quarantine, on which somebody decides first.",
+            mend="`callkeeper quarantine`, then a new preview.",
+        )
+    alike: dict[Event, list[UUID]] = {}
+    for planned in list(q.plan_erasure(conn, recordings=which, decision=other.decision)):
+        event = DeletionPlanned(
+            recording=ANY, controller=planned.controller, vendor=planned.vendor, trigger="erasure_approved",
+            reason="subject_request", state_before=planned.state_before,
+        )  # fmt: skip
+        alike.setdefault(event, []).append(planned.recording)
+    append(conn, actor, (), alike=alike)
+    _move(conn, row, State.carried_out, actor)
+    conn.commit()
+    return len(which)
+
+
+def record_delivery(
+    conn: db.Connection, ticket: str, channel: Channel, *, years: int, account: str, actor: Actor
+) -> Outcome:
+    """Notes that the answer was handed over, which ends the ticket and what it froze; commits, and says what it came to.
+
+    Raises NotAllowed while it is not known of each recording what became of it.
+    """
+    q = db.queries()
+    db.lock_blockers(conn, exclusive=True)
+    row = _for_change(conn, ticket)
+    before = State(row.state)
+    q.note_erasures(conn, ticket=ticket)
+    outcomes = {r.outcome: r.n for r in q.count_outcomes(conn, ticket=ticket)}
+    if before is State.carried_out and outcomes.get(None):
+        raise NotAllowed(
+            f"{outcomes[None]} of its recordings are still on their way out: the answer cannot say yet that they are gone.",
+            mend="The next night deletes. `callkeeper explain` tells of one.",
+        )
+    outcome: Outcome = "refused" if before is State.refused else "deferred" if outcomes.get("deferred") else "fulfilled"
+    q.deliver(conn, ticket=ticket, kind=outcome, account=account, channel=channel)
+    for after in (State.released, State.delivered):
+        append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=tickets.move(before, after))])
+        before = after
+    _end(conn, ticket, before, outcome, years, actor)
+    conn.commit()
+    return outcome
+
+
+def _same_scope(conn: db.Connection, keyring: Keyring, row: db.Row, scope: bytes) -> Preview:
+    """What the ticket is about, if it is still what a person saw: in the ticket and in a new search. Raises ScopeChanged."""
+    seen = _preview(conn, row.ticket)
+    out = {f.recording for f in seen.found if f.state == "excluded"}
+    now = decisions.scope_of(_search(conn, keyring, row.ticket).keys() - out)
+    if not scope or len({bytes(scope), bytes(row.scope or b""), seen.scope, now}) != 1:
+        raise ScopeChanged
+    return seen
+
+
+def _yes(conn: db.Connection, row: db.Row, action: str) -> decisions.Decision:
+    """The last yes of that kind to the ticket's present scope, as a row of ours (architecture, rule 13). Raises NotAllowed."""
+    found = decisions.find(conn, row.ticket, action)
+    if found is None or found.scope != bytes(row.scope or b""):
+        raise NotAllowed(f"Nobody has said {action} to what {row.ticket} is about now.", mend="Look at it again.")
+    return found
+
+
+def _sealed(keyring: Keyring, row: db.Row, **facts: str) -> bytes:
+    """The ticket's free text with these added, sealed and bound to it."""
+    bound = row.ticket.encode()
+    known = json.loads(keyring.unseal("reference", row.sealed_facts, bound)) if row.sealed_facts else {}
+    return keyring.sealer("reference").seal(json.dumps(known | facts).encode(), bound)
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def close(conn: db.Connection, ticket: str, outcome: ClosedAs, *, years: int, account: str, actor: Actor) -> int:
+def close(conn: db.Connection, ticket: str, outcome: ClosedAs, *, years: int, actor: Actor) -> int:
     """Ends a ticket by the officer's word, and what it froze with it; commits, and says how many blockers that were.
 
     Nothing is deleted by that: each recording's own clock goes on, and the next night decides (requirements, section 2).
     ``years``: until what is personal of it goes. Raises NotFound, or NotAllowed once something was carried out or refused.
     """
-    q = db.queries()
     show(conn, ticket)
     # Whoever places a blocker holds the lock: none of this ticket's can be coming.
     db.lock_blockers(conn, exclusive=True)
-    before = State(q.ticket_for_change(conn, ticket=ticket).state)
+    free = _end(conn, ticket, State(_for_change(conn, ticket).state), outcome, years, actor)
+    conn.commit()
+    return free
+
+
+def _end(conn: db.Connection, ticket: str, before: State, outcome: str, years: int, actor: Actor) -> int:
+    """Closes the ticket, and ends what it froze, in the caller's transaction, which holds the blockers' lock exclusively."""
+    q = db.queries()
     after = tickets.move(before, State.closed)
     q.close_ticket(conn, ticket=ticket, outcome=outcome, years=years)
     free = [b.blocker for b in q.ticket_blockers(conn, ticket=ticket)]
@@ -432,7 +639,6 @@ def close(conn: db.Connection, ticket: str, outcome: ClosedAs, *, years: int, ac
         q.end_blocker(conn, blocker=blocker)
     events: list[Event] = [TicketMoved(ticket=ticket, state_before=before, state_after=after, reason=outcome)]
     append(conn, actor, events + [BlockerLapsed(blocker=blocker, ticket=ticket) for blocker in free])
-    conn.commit()
     return len(free)
 
 

@@ -29,7 +29,7 @@ values (:ticket, :n, :kind, :pseudonyms, :sealed_number, :from_at, :to_at, :line
 
 -- name: ticket_for_change^
 -- A ticket, for nobody else to change until the transaction ends.
-select ticket, access_right, state, received_on, due_on, extended_to, identity, account from ticket where ticket = :ticket for update;
+select ticket, access_right, state, received_on, due_on, extended_to, identity, sealed_facts, scope, account from ticket where ticket = :ticket for update;
 
 -- name: move_ticket!
 -- It goes on its way.
@@ -70,6 +70,56 @@ on conflict (ticket, recording) do update set state = 'found', reason = null, co
 -- What an earlier search had found, and this one does not.
 update ticket_recording set state = 'excluded', reason = 'no_longer_found'
 where ticket = :ticket and state <> 'excluded' and not recording = any (:recordings);
+
+-- name: leave_out$
+-- The officer leaves a recording out; nothing, if it is not among what was found.
+update ticket_recording set state = 'excluded', reason = :reason
+where ticket = :ticket and recording = :recording and state <> 'excluded' returning recording;
+
+-- name: confirm_found!
+-- The officer's yes is about exactly these.
+update ticket_recording set state = 'confirmed' where ticket = :ticket and state = 'found';
+
+-- name: ticket_refused!
+-- It is refused, with reasons that are sealed; nothing is done to any recording.
+update ticket set state = :state, sealed_facts = :sealed_facts where ticket = :ticket;
+
+-- name: note_refused!
+-- What was found, and refused.
+update ticket_recording set outcome = 'refused', outcome_at = callkeeper_now() where ticket = :ticket and state <> 'excluded';
+
+-- name: plan_erasure
+-- Two people said yes to these: they go by the journal, where every blocker is asked again. What is on its way already stays so.
+with was as (
+    select recording, state from deletion where recording = any (:recordings) for update
+), planned as (
+    insert into deletion (recording, vendor, controller, trigger, object_key, decision)
+    select recording, vendor, controller, 'erasure_approved', object_key, :decision::bigint
+    from recording where recording = any (:recordings)
+    on conflict (recording) do update set trigger = excluded.trigger, decision = excluded.decision, waits = null, state = 'planned',
+        trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else least(deletion.due_at, excluded.due_at) end
+        where deletion.state in ('planned', 'blocked', 'withdrawn')
+    returning recording, vendor, controller
+)
+select p.recording, p.vendor, p.controller, coalesce(w.state, 'live') as state_before
+from planned p left join was w on w.recording = p.recording;
+
+-- name: note_erasures!
+-- What has become of what was to be erased: gone here, or kept for now by a legal ground. It may be both, one after the other.
+update ticket_recording f set outcome = x.outcome, outcome_at = callkeeper_now()
+from (
+    select d.recording, case when d.store_gone_at is not null then 'erased' when d.state = 'blocked' then 'deferred' end as outcome from deletion d
+) x, ticket t
+where f.ticket = :ticket and t.ticket = f.ticket and t.access_right = 'erasure' and x.recording = f.recording
+  and f.state = 'confirmed' and x.outcome is distinct from f.outcome and x.outcome is not null;
+
+-- name: count_outcomes
+-- What became of the recordings that a ticket is about; null: nothing yet.
+select outcome, count(*) as n from ticket_recording where ticket = :ticket and state <> 'excluded' group by 1 order by 1;
+
+-- name: deliver!
+-- The answer was handed over: by whom, how; never to which address.
+insert into ticket_delivery (ticket, kind, account, channel) values (:ticket, :kind, :account, :channel);
 
 -- name: ticket_previewed!
 -- It lies before the officer.
