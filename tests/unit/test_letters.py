@@ -126,6 +126,16 @@ def test_an_open_line_at_the_vendor_is_told_with_the_complaint_right(kind):
     assert OMBUDSMAN["en"] not in flowing(text(kind, "en", **facts))
 
 
+def test_a_template_that_lost_the_complaint_right_is_found_and_not_printed(monkeypatch):
+    assert letters.without_complaint_right() == []
+
+    monkeypatch.setattr(letters, "GIVE_LESS", letters.GIVE_LESS | {Kind.receipt})
+
+    assert letters.without_complaint_right() == ["fi/receipt", "sv/receipt", "en/receipt"]
+    with pytest.raises(LetterIncomplete, match="the complaint right and the judicial remedy"):
+        text(Kind.receipt, "sv", due_on=date(2026, 12, 7))
+
+
 def test_a_refusal_by_section_34_offers_the_ombudsman():
     refused = {"right": "access"}
     assert "34 §:n 4 momentti" in flowing(text(Kind.refused, "fi", grounds=("data_protection_act_34",), **refused))

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
-from callkeeper import db
+from callkeeper import db, letters
 from callkeeper.clock import day_bounds_utc, helsinki_day
 from callkeeper.controllers import Config, region_allowed
 from callkeeper.errors import CallkeeperError, ConfigurationError, NotFound, StoreConflict
@@ -811,17 +811,17 @@ def objections_heeded(look: Look, _: Promise) -> Answer:
     return _kept(figure, "No call was kept of them since, and none is past its day of review.")
 
 
-def letters_name_the_authority(look: Look, _: Promise) -> Answer:
-    """Letters come with tickets: as soon as the trail tells of one, it must be possible to look at its letters."""
-    tickets = look.bodies("ticket")
-    if not tickets:
-        return _not_yet(
-            "No letter has been sent; tickets and their letters are not kept by this version yet.", "0 letters"
+def letters_name_the_authority(_: Look, __: Promise) -> Answer:
+    """Each letter that gives less than was asked names the authority and the judicial remedy, in every language."""
+    lacking = letters.without_complaint_right()
+    figure = f"{_n(len(letters.GIVE_LESS) * len(letters.LANGUAGES), 'letter')}, {number(len(lacking))} without"
+    if lacking:
+        return _broken(
+            figure,
+            f"These do not name them: {', '.join(lacking)}.",
+            "Somebody has changed the templates of the letters: mend them. None of these was printed meanwhile.",
         )
-    return _unknown(
-        f"The trail tells of {_n(len(tickets), 'step')} of requests, and this version cannot look at their letters.",
-        "Look at the letters by hand; bring callkeeper up to date.",
-    )
+    return _kept(figure, "Without them no such letter is printed.")
 
 
 CHECKS: Mapping[str, Check] = {

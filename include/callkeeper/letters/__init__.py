@@ -63,6 +63,7 @@ __all__ = [
     "Sender",
     "render",
     "sender",
+    "without_complaint_right",
 ]
 
 HERE = Path(__file__).parent
@@ -131,6 +132,30 @@ def render(kind: Kind | str, language: Language, facts: Facts, addressee: Addres
     return Letter(pdf=_pdf(page, facts.dated), text=_text(page, title, body), title=title.text)
 
 
+def without_complaint_right() -> list[str]:
+    """The templates (``sv/refused``) of letters that give less and do not name authority and court; there should be none.
+
+    ``render`` refuses them as well; this is what the morning's proof of the notice asks.
+    """
+    from jinja2 import nodes
+
+    lacking = []
+    for language in LANGUAGES:
+        part = f"{language}/_complaint.txt"
+        told = " ".join((HERE / "templates" / part).read_text(encoding="utf-8").split())
+        complete = all(said in told for said in _words(language)["complaint"].values())
+        for kind in sorted(GIVE_LESS):
+            written = (HERE / "templates" / language / f"{kind}.txt").read_text(encoding="utf-8")
+            # On the template's first level: what stands under a condition may be left out.
+            body = _environment(language).parse(written).body
+            included = [
+                n.template.value for n in body if isinstance(n, nodes.Include) and isinstance(n.template, nodes.Const)
+            ]
+            if not complete or part not in included:
+                lacking.append(f"{language}/{kind}")
+    return lacking
+
+
 def _refuse_untrue(kind: Kind, facts: Facts) -> None:
     if facts.right not in RIGHTS_OF.get(kind, RIGHTS):
         raise NotAllowed(f"The letter {kind} does not answer a request of {facts.right}.")
@@ -195,6 +220,8 @@ def _body(kind: Kind, language: Language, facts: Facts) -> str:
         body = template.render(vars(known) | {"w": _words(language), "kind": kind.value})
     finally:
         _lacking.reset(token)
+    if kind in GIVE_LESS and not all(said in " ".join(body.split()) for said in _words(language)["complaint"].values()):
+        lacking["the complaint right and the judicial remedy"] = None
     if lacking:
         raise LetterIncomplete(kind, tuple(lacking))
     return body
