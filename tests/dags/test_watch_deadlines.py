@@ -91,7 +91,7 @@ def test_what_falls_due_is_mailed_to_the_officer_and_only_counted_for_others(mor
     assert (to, mail.subject) == ("officer@x", "callkeeper deadlines 2026-11-25: 1 for you")
     assert "27 October 2026 not complete" in mail.text
     assert mail.text.rstrip().endswith("/dags/watch_deadlines")
-    assert morning.notes == ["**2026-11-25: 1 matters, 0 late**: vendors 1"]
+    assert morning.notes == ["**2026-11-25: 1 matter, 0 late**: vendors 1"]
 
 
 def test_a_cleared_run_mails_nothing_again_and_the_next_morning_does(morning):

@@ -57,3 +57,8 @@ def code(text: str) -> Markup:
 def number(n: int) -> str:
     """Thousands apart by a narrow space."""
     return f"{n:,}".replace(",", "\u202f")
+
+
+def counted(n: int, what: str, many: str = "") -> str:
+    """``1 recording``, ``2 recordings``."""
+    return f"{number(n)} {what if n == 1 else many or what + 's'}"

@@ -26,6 +26,7 @@ from callkeeper.clock import day_bounds_utc, helsinki_day
 from callkeeper.controllers import Config, region_allowed
 from callkeeper.errors import CallkeeperError, ConfigurationError, NotFound, StoreConflict
 from callkeeper.jobs.holding import RATIFY_DAYS
+from callkeeper.jobs.pages import counted as _n
 from callkeeper.jobs.pages import day_in_words, number, render, time_in_words
 from callkeeper.jobs.reconciling import FINDINGS
 from callkeeper.jobs.reporting import put_pair
@@ -248,11 +249,6 @@ def _unknown(what: str, mend: str) -> Answer:
 
 def _not_yet(says: str, figure: str = "–") -> Answer:
     return Answer(verdict=Verdict.not_yet, figure=figure, says=says)
-
-
-def _n(n: int, what: str, many: str = "") -> str:
-    """``1 recording``, ``2 recordings``."""
-    return f"{number(n)} {what if n == 1 else many or what + 's'}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from callkeeper.errors import MailUnavailable
 from callkeeper.jobs import holding
 from callkeeper.jobs.balancing import WINDOW_WARNING_DAYS
 from callkeeper.jobs.holding import RATIFY_DAYS
-from callkeeper.jobs.pages import day_in_words, render
+from callkeeper.jobs.pages import counted, day_in_words, render
 from callkeeper.jobs.proving import OPEN_AT_VENDOR_DAYS
 from callkeeper.notify import Message, Notifier
 from callkeeper.retention import OVERDUE_AFTER, RESTRICTIONS, BlockerKind
@@ -172,7 +172,7 @@ def _requests(m: _Morning) -> Iterator[Matter]:
             yield Matter(section=Section.requests, text=text, late=r.review_on < m.today)
     for r in q.watch_objections(m.conn, ahead=max(REVIEW_STEPS)):
         if m.comes_up(r.review_on, REVIEW_STEPS):
-            text = f"{r.n} numbers whose owners objected: whether they are still theirs is looked at again on {m.when(r.review_on)}."
+            text = f"{counted(r.n, 'number')} under an objection, to be looked at again on {m.when(r.review_on)}: numbers change hands."
             yield Matter(section=Section.requests, text=text, late=r.review_on < m.today)
     for r in q.watch_packages(m.conn, ahead=max(PACKAGE_STEPS)):
         if m.comes_up(r.expires_on, PACKAGE_STEPS):
@@ -201,10 +201,12 @@ def _quarantine(m: _Morning) -> Iterator[Matter]:
     for r in db.queries().watch_quarantine(m.conn, ahead=max(QUARANTINE_STEPS)):
         where, mend = f"{r.vendor}, {r.controller}", "`callkeeper quarantine list`"
         if r.late:
-            text = f"{where}: {r.n} calls are undecided beyond their term, the first since {m.when(r.due)}: {mend}."
+            text = (
+                f"{where}: {counted(r.n, 'call')} undecided beyond the term, the first since {m.when(r.due)}: {mend}."
+            )
             yield Matter(section=Section.quarantine, text=text, late=True)
         elif m.comes_up(r.due, QUARANTINE_STEPS):
-            text = f"{where}: {r.n} calls want a decision by {m.when(r.due)}: {mend}."
+            text = f"{where}: {counted(r.n, 'call')} to decide on by {m.when(r.due)}: {mend}."
             yield Matter(section=Section.quarantine, text=text)
 
 
@@ -214,7 +216,7 @@ def _deletions(m: _Morning) -> Iterator[Matter]:
     overdue = q.report_overdue(m.conn, by=m.now - OVERDUE_AFTER) if q.watch_live(m.conn) else ()
     for r in overdue:
         since = day_in_words(helsinki_day(r.oldest_due_at))
-        text = f"{r.controller}: {r.n} recordings are here more than 48 hours after their term and not blocked, the oldest since {since}."
+        text = f"{r.controller}: {counted(r.n, 'recording')} more than 48 hours past the term and not blocked, the oldest since {since}."
         yield Matter(section=Section.deletions, text=text, late=True)
 
 
@@ -222,19 +224,24 @@ def _vendors(m: _Morning) -> Iterator[Matter]:
     q = db.queries()
     for r in q.watch_windows(m.conn, days=WINDOW_WARNING_DAYS):
         if r.closing:
-            which = day_in_words(r.first_closing) if r.closing == 1 else f"{r.closing} days from {r.first_closing} on"
-            text = f"{r.vendor}: {which} not complete, and the vendor deletes the first after {m.when(r.closes)}."
+            text = f"{r.vendor}: {_days(r.closing, r.first_closing)} not complete, and kept there until {m.when(r.closes)}."
             yield Matter(section=Section.vendors, text=text)
         if r.closed:
-            which = day_in_words(r.first_closed) if r.closed == 1 else f"{r.closed} days from {r.first_closed} on"
-            text = f"{r.vendor}: {which} not complete, and the vendor keeps no more of it: a person declares it lost, `callkeeper days list`."
+            text = (
+                f"{r.vendor}: {_days(r.closed, r.first_closed)} not complete, and no longer kept there: "
+                "a person declares it lost, `callkeeper days list`."
+            )
             yield Matter(section=Section.vendors, text=text, late=True)
     for r in q.watch_open_lines(m.conn, before=m.now - timedelta(days=OPEN_AT_VENDOR_DAYS)):
         text = (
-            f"{r.vendor}: {r.n} recordings that are gone here are open there for more than {OPEN_AT_VENDOR_DAYS} days, the first since "
+            f"{r.vendor}: {counted(r.n, 'recording')} gone here and open there for more than {OPEN_AT_VENDOR_DAYS} days, the first since "
             f"{day_in_words(r.since)}: `callkeeper deletions list`."
         )
         yield Matter(section=Section.vendors, text=text, late=True)
+
+
+def _days(n: int, first: date) -> str:
+    return day_in_words(first) if n == 1 else f"{n} days, the first {day_in_words(first)},"
 
 
 def _contracts(m: _Morning) -> Iterator[Matter]:
@@ -272,7 +279,7 @@ def note(digest: Digest) -> str:
     if not counts:
         return f"**{digest.day}: nothing falls due**"
     sums = ", ".join(f"{Section[name].value.lower()} {n}" for name, n in counts.items())
-    return f"**{digest.day}: {sum(counts.values())} matters, {late} late**: {sums}"
+    return f"**{digest.day}: {counted(sum(counts.values()), 'matter')}, {late} late**: {sums}"
 
 
 def tell(
