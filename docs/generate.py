@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, findings.md, notice.md and the runbooks. A test compares."""
+"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, findings.md, notice.md, letters.md and the runbooks. A test compares."""
 
 from __future__ import annotations
 
@@ -152,6 +152,53 @@ def notice_page() -> str:
     return MADE + "\n".join(lines)
 
 
+def letters_page() -> str:
+    import dataclasses
+    import re
+
+    from jinja2 import meta
+
+    from callkeeper import letters
+    from callkeeper.letters import facts
+
+    folder = Path(letters.__file__).parent / "templates"
+    reader = letters._environment("fi")  # its filters are asked for, too
+    every = [field.name for field in dataclasses.fields(facts.Facts) if field.default is dataclasses.MISSING]
+
+    def asked(template: str) -> set[str]:
+        tree = reader.parse((folder / template).read_text(encoding="utf-8"))
+        return meta.find_undeclared_variables(tree).union(
+            *(asked(t) for t in meta.find_referenced_templates(tree) if t)
+        )
+
+    def title(kind: str, language: str) -> str:
+        first = (folder / language / f"{kind}.txt").read_text(encoding="utf-8").splitlines()[0]
+        return " / ".join(part for part in re.split(r"{%.*?%}", first.removeprefix("# ")) if part)
+
+    lines = [
+        "# The letters", "",
+        "What a person who asked, or a recipient of her data, is told: each as a tagged PDF (PDF/UA-1) and as plain text, in Finnish,",
+        "Swedish and English ([why they are so](adr/0195-a-letter-lacks-nothing-and-has-no-field-for-a-hold.md)). Every letter carries the",
+        "controller and its contact, the ticket, the right, the day of receipt and its own day, and cannot be printed without. *It tells*",
+        "are the facts that its template may ask for besides; one that is not known stops it, and is named. *Complaint*: it names the",
+        "authority and the judicial remedy. Name and address are filled in for one print, and kept nowhere.", "",
+        "The texts: [`templates/`](../include/callkeeper/letters/templates), the words of codes: [`words/`](../include/callkeeper/letters/words),",
+        "each letter as it reads: [`tests/golden/letters/`](../tests/golden/letters).", "",
+    ]  # fmt: skip
+    for kind in facts.Kind:
+        rights = sorted(facts.RIGHTS_OF.get(kind, facts.RIGHTS), key=facts.RIGHTS.index)
+        tells = sorted(asked(f"fi/{kind}.txt") - {"w", "kind", *every})
+        complaint = "while the vendor has not confirmed" if "vendor_open" in tells else "no"
+        complaint = "yes" if kind in facts.GIVE_LESS else complaint
+        lines += [
+            f"## {kind}", "",
+            *(f"- {language}: {title(kind, language)}" for language in letters.LANGUAGES),
+            f"- Answers: {', '.join(rights)}. Complaint: {complaint}.",
+            f"- It tells: {', '.join(f'`{name}`' for name in tells) or 'nothing besides'}.", "",
+        ]  # fmt: skip
+    return MADE + "\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     made = {
         DOCS / "settings.md": settings_page(),
@@ -160,6 +207,7 @@ def pages() -> dict[Path, str]:
         DOCS / "troubles.md": troubles_page(),
         DOCS / "findings.md": findings_page(),
         DOCS / "notice.md": notice_page(),
+        DOCS / "letters.md": letters_page(),
     }
     for dag in sorted((PROJECT / "dags").glob("*.py")):
         made[DOCS / "runbooks" / f"{dag.stem}.md"] = MADE + (ast.get_docstring(ast.parse(dag.read_text())) or "") + "\n"

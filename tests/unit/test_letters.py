@@ -138,8 +138,12 @@ def test_a_template_that_lost_the_complaint_right_is_found_and_not_printed(monke
 
 def test_a_refusal_by_section_34_offers_the_ombudsman():
     refused = {"right": "access"}
-    assert "34 §:n 4 momentti" in flowing(text(Kind.refused, "fi", grounds=("data_protection_act_34",), **refused))
-    assert "34 §:n 4 momentti" not in flowing(text(Kind.refused, "fi", grounds=("excessive",), **refused))
+    assert "annetaan tietosuojavaltuutetulle" in flowing(
+        text(Kind.refused, "fi", grounds=("data_protection_act_34",), **refused)
+    )
+    assert "annetaan tietosuojavaltuutetulle" not in flowing(
+        text(Kind.refused, "fi", grounds=("excessive",), **refused)
+    )
 
 
 def test_the_access_letter_answers_all_of_article_15():
