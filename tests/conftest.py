@@ -72,7 +72,8 @@ def database(postgres: Postgres) -> Iterator[str]:
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """An S3 server with the recordings' bucket and the anchor's."""
     folder = tmp_path_factory.mktemp("store")
-    server = SeaweedFS(folder / "data", free_ports(PORTS), secrets=Secrets(folder / "secrets"))
+    # Small volumes, for there is a bucket a test: an anchor cannot be emptied.
+    server = SeaweedFS(folder / "data", free_ports(PORTS), secrets=Secrets(folder / "secrets"), volume_mib=64)
     server.start()
     try:
         for bucket in BUCKETS:

@@ -57,8 +57,10 @@ class SeaweedFS(Server):
 
     name = "store"
 
-    def __init__(self, data_dir: Path, ports: Mapping[str, int], *, secrets: Secrets) -> None:
+    def __init__(self, data_dir: Path, ports: Mapping[str, int], *, secrets: Secrets, volume_mib: int = 1024) -> None:
         super().__init__(data_dir)
+        # Each bucket has a volume at least, and there are as many as fit on the disk, were all of them full.
+        self.volume_mib = volume_mib
         self.ports = {name: ports[name] for name in PORTS}
         self.secrets = secrets
 
@@ -97,7 +99,7 @@ class SeaweedFS(Server):
             f"-master.port.grpc={ports['master_grpc']}",
             "-master.electionTimeout=2s",
             "-master.telemetry=false",
-            "-master.volumeSizeLimitMB=1024",
+            f"-master.volumeSizeLimitMB={self.volume_mib}",
             f"-volume.port={ports['volume']}",
             f"-volume.port.grpc={ports['volume_grpc']}",
             "-volume.max=0",
