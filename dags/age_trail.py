@@ -7,7 +7,9 @@ the event `bodies.expired` that says how many they were and which leaves are the
 is verified as before, and a body that is missing without such an event is tampering. Before it goes each body is compared with
 its leaf once more. Most mornings there is nothing to do. Reports in the store go after the same three years; tombstones once no
 backup (`backups_days`) and no vendor (`retention_days`) still has what they name. The marks of deleted recordings in the
-suppression go half a year after that: by then import refuses such a call for its age.
+suppression go half a year after that: by then import refuses such a call for its age. A ticket that has been closed for its term
+(`tickets_years`) loses what is personal of it: numbers, times, sealed notes, and the salt without which nobody can say any more whom
+its events were about. Its reference, right, days and outcome stay.
 
 **When it is red.** The log of `drop_past_bodies` names each month and what keeps it. Nothing of such a month is dropped.
 
@@ -57,6 +59,14 @@ def drop_past_files() -> dict[str, int]:
 
 
 @task(execution_timeout=timedelta(minutes=10))
+def forget_past_tickets() -> dict[str, int]:
+    """Erases what is personal of tickets that are past their term: numbers, times, sealed notes, and who their events were about."""
+    from callkeeper import connections
+
+    return connections.age_tickets(get_current_context())
+
+
+@task(execution_timeout=timedelta(minutes=10))
 def seal() -> dict[str, int]:
     """Brings the run's events under a checkpoint. As a teardown it runs whatever came before, and changes no run's colour."""
     from callkeeper import connections
@@ -89,7 +99,7 @@ def seal() -> dict[str, int]:
     },
 )
 def age_trail() -> None:
-    [drop_past_bodies(), drop_past_files()] >> seal().as_teardown()
+    [drop_past_bodies(), drop_past_files(), forget_past_tickets()] >> seal().as_teardown()
 
 
 age_trail()

@@ -491,6 +491,15 @@ def age_files(context: Mapping[str, Any]) -> dict[str, int]:
         return ageing.age_files(conn, opened.destroyer, opened.config, actor(opened, conn, context))
 
 
+def age_tickets(context: Mapping[str, Any]) -> dict[str, int]:
+    """Erases what is personal of tickets that are past their term. Raises where a clock is wrong."""
+    from callkeeper.jobs import fulfilling
+
+    with step() as opened, opened.connect() as conn:
+        _require_clock(opened, conn, context)
+        return {"tickets": fulfilling.forget_past_term(conn, actor(opened, conn, context))}
+
+
 def _alarm(opened: wiring.App, subject: str, text: str) -> None:
     """To the data team and the privacy officer."""
     if not opened.settings.smtp_host:

@@ -634,6 +634,38 @@ def test_a_number_in_the_place_of_a_reference_is_not_said_again(kept):
     assert "999" not in str(wrong.value)
 
 
+def test_a_ticket_past_its_term_is_forgotten_and_its_story_stays(kept, fresh_office):
+    ticket = proven(
+        kept, opened(kept, times=[Call(line=LINE, from_at=at(8), to_at=at(9))]), evidence="other", note="Matti"
+    )
+    running = opened(kept, numbers=[OTHER])
+    close(kept, ticket)
+
+    def forget() -> int:
+        with kept.connect() as conn:
+            return fulfilling.forget_past_term(conn, OFFICER)
+
+    kept.set_clock(datetime(2029, 11, 24, 12, tzinfo=UTC))
+    before = forget()
+    kept.set_clock(datetime(2029, 11, 25, 12, tzinfo=UTC))
+    after, again = forget(), forget()
+
+    assert (before, after, again) == (0, 1, 0)
+    left_of_it = kept.rows(
+        "select pseudonyms, sealed_number, from_at, to_at, line, controller from ticket_subject where ticket = %s",
+        ticket,
+    )
+    assert [tuple(row) for row in left_of_it] == [(None,) * 6] * 2
+    assert kept.value("select sealed_facts from ticket where ticket = %s", ticket) is None
+    assert kept.value("select salt from subject_salt where ticket = %s", ticket) is None
+    assert kept.value("select salt from subject_salt where ticket = %s", running) is not None
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).outcome == "withdrawn"
+        with pytest.raises(NotFound, match="its term is over"):
+            fulfilling.look(conn, ticket, kept.app.keyring, OFFICER)
+    assert [e["ticket"] for e in kept.events("ticket.forgotten")] == [ticket]
+
+
 # --- what others see --------------------------------------------------------------------------------------------------
 
 

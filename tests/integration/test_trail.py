@@ -40,7 +40,7 @@ ALLOWED = {
     # files in the store that went: reports or tombstones, of before which day
     "kind", "before",
     # a person's request: its reference, its codes and days; whom it is about only as hashes under the ticket's salt
-    "ticket", "right", "channel", "received_on", "due_on", "subjects", "blockers", "linked_to", "identity", "extended_to",
+    "ticket", "right", "channel", "received_on", "due_on", "subjects", "blockers", "linked_to", "identity", "extended_to", "erase_on",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

@@ -1252,4 +1252,10 @@ MUTATIONS = (
             "integration/test_fulfilling.py::test_a_refusal_is_on_a_listed_ground_and_frees_nothing_before_it_is_delivered",
         ),
     ),
+    Mutation(
+        guard="a ticket past its term is forgotten, with its salt",
+        change="its salt stays",
+        edits=((FULFILLING, "        subjects.forget(conn, row.ticket)\n", "        pass\n"),),
+        tests=("integration/test_fulfilling.py::test_a_ticket_past_its_term_is_forgotten_and_its_story_stays",),
+    ),
 )

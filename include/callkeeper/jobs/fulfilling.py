@@ -45,6 +45,7 @@ from callkeeper.trail.events import (
     DeletionPlanned,
     Event,
     TicketExtended,
+    TicketForgotten,
     TicketIdentityProven,
     TicketMoved,
     TicketOpened,
@@ -88,6 +89,7 @@ class Ticket:
     identity: str
     outcome: str | None
     closed_at: datetime | None
+    erased_at: datetime | None
     linked_to: str | None
     days_left: int | None
     numbers: int
@@ -642,6 +644,19 @@ def _end(conn: db.Connection, ticket: str, before: State, outcome: str, years: i
     return len(free)
 
 
+def forget_past_term(conn: db.Connection, actor: Actor) -> int:
+    """Erases what is personal of tickets that are past their term, their salts too; commits, and says how many there were.
+
+    From then on nobody can say whom their events were about (docs/adr/0188).
+    """
+    over = list(db.queries().forget_tickets(conn))
+    for row in over:
+        subjects.forget(conn, row.ticket)
+    append(conn, actor, [TicketForgotten(ticket=row.ticket, erase_on=row.erase_on.isoformat()) for row in over])
+    conn.commit()
+    return len(over)
+
+
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
@@ -669,7 +684,8 @@ def show(conn: db.Connection, ticket: str) -> Ticket:
 
 def look(conn: db.Connection, ticket: str, keyring: Keyring, actor: Actor) -> list[Searched]:
     """What is searched for a ticket, in clear; the look is an event, which commits before anything is shown. Raises NotFound."""
-    show(conn, ticket)
+    if show(conn, ticket).erased_at:
+        raise NotFound(f"What was personal of {ticket} is erased: its term is over.")
     append(conn, actor, [TicketSeen(ticket=ticket)])
     conn.commit()
     rows = list(db.queries().ticket_subjects(conn, ticket=ticket))
@@ -700,6 +716,7 @@ def _ticket(row: db.Row) -> Ticket:
         identity=row.identity,
         outcome=row.outcome,
         closed_at=row.closed_at,
+        erased_at=row.erased_at,
         linked_to=row.linked_to,
         days_left=None if row.closed_at else row.days_left,
         numbers=row.numbers,

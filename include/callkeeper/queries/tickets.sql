@@ -146,6 +146,17 @@ update ticket set state = 'closed', closed_at = callkeeper_now(), outcome = :out
     erase_on = (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date
 where ticket = :ticket;
 
+-- name: forget_tickets
+-- Tickets past their term lose what is personal of them; reference, right, days and outcome stay.
+with over as (
+    update ticket set sealed_facts = null, erased_at = callkeeper_now()
+    where erase_on <= helsinki_day(callkeeper_now()) and erased_at is null returning ticket, erase_on
+), searched as (
+    update ticket_subject s set pseudonyms = null, sealed_number = null, from_at = null, to_at = null, line = null, controller = null
+    from over where s.ticket = over.ticket
+)
+select ticket, erase_on from over order by ticket;
+
 -- name: ticket_blockers
 -- What of a ticket still blocks.
 select blocker, kind, review_on from blocker where case_ref = :ticket and ended_at is null order by placed_at, blocker;

@@ -657,6 +657,16 @@ class TicketPreviewed(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TicketForgotten(Event):
+    """A ticket's term is over: what was personal of it is erased, and nobody can say any more whom its events were about."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.forgotten"
+    ticket: str
+    erase_on: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TicketSeen(Event):
     """Somebody looked at a ticket's personal data: the numbers that are searched, the sealed notes."""
 

@@ -59,8 +59,9 @@ create table ticket_subject (
     line text,
     controller text,
     primary key (ticket, n),
-    check (kind = 'number' or (pseudonyms is null and sealed_number is null and from_at is not null and to_at is not null
-        and (line is not null or controller is not null)))
+    -- Once the ticket's term is over nothing of a call by its time is left: neither time nor line.
+    check (kind = 'number' or (pseudonyms is null and sealed_number is null and (from_at is null) = (to_at is null)
+        and (from_at is null or line is not null or controller is not null)))
 );
 comment on table ticket_subject is 'What is searched: a number (its hashes under every live key), or a line''s or company''s calls of a time.';
 comment on column ticket_subject.from_at is 'With to_at: of a number, from when to when it is proven to be the person''s; null: not proven yet.';
