@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from callkeeper import blockers, controllers, db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import explaining, fulfilling
+from callkeeper.jobs import explaining, fulfilling, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import Searched
 from callkeeper.phone import E164
@@ -414,6 +414,12 @@ def agreed(office: Installation, right: Right = Right.erasure) -> str:
     return ticket
 
 
+def told(office: Installation) -> list[str]:
+    """What the morning's mail says of requests of which the deferred rest has gone."""
+    with office.connect() as conn:
+        return [m.text for m in watching.look(conn).matters if "had kept has gone" in m.text]
+
+
 def outcomes(office: Installation) -> list[str | None]:
     return [row.outcome for row in office.rows("select outcome from ticket_recording order by recording")]
 
@@ -502,11 +508,20 @@ def test_a_held_recording_is_deferred_and_goes_by_itself_when_the_hold_ends(kept
     kept.later(hours=1)
     assert left(kept) == 2
     assert delivered(kept, ticket) == "deferred"
+    assert told(kept) == []
+    with pytest.raises(NotAllowed, match="closed cannot become"):
+        delivered(kept, ticket)
     kept.sql.execute("update blocker set ended_at = callkeeper_now() where blocker = %s", (held,))
     kept.later(days=1)
     kept.sweep("second")
 
     assert left(kept) == 1
+    assert [ticket in text for text in told(kept)] == [True]
+    assert delivered(kept, ticket) == "fulfilled"
+    assert told(kept) == []
+    assert outcomes(kept) == ["erased", "erased"]
+    assert [row.kind for row in kept.rows("select kind from ticket_delivery order by at")] == ["deferred", "resumed"]
+    assert [e["ticket"] for e in kept.events("ticket.resumed")] == [ticket]
 
 
 def test_a_copy_comes_before_the_erasure(kept):

@@ -50,6 +50,7 @@ from callkeeper.trail.events import (
     TicketMoved,
     TicketOpened,
     TicketPreviewed,
+    TicketResumed,
     TicketSeen,
 )
 from callkeeper.trail.events import read as read_event
@@ -566,6 +567,7 @@ def record_delivery(
 ) -> Outcome:
     """Notes that the answer was handed over, which ends the ticket and what it froze; commits, and says what it came to.
 
+    Of one that ended as deferred, once all has gone: that the person was told so, too.
     Raises NotAllowed while it is not known of each recording what became of it.
     """
     q = db.queries()
@@ -573,6 +575,12 @@ def record_delivery(
     row = _for_change(conn, ticket)
     before = State(row.state)
     q.note_erasures(conn, ticket=ticket)
+    if before is State.closed and ticket in resumed(conn):
+        q.ticket_resumed(conn, ticket=ticket)
+        q.deliver(conn, ticket=ticket, kind="resumed", account=account, channel=channel)
+        append(conn, actor, [TicketResumed(ticket=ticket, channel=channel)])
+        conn.commit()
+        return "fulfilled"
     outcomes = {r.outcome: r.n for r in q.count_outcomes(conn, ticket=ticket)}
     if before is State.carried_out and outcomes.get(None):
         raise NotAllowed(
@@ -587,6 +595,11 @@ def record_delivery(
     _end(conn, ticket, before, outcome, years, actor)
     conn.commit()
     return outcome
+
+
+def resumed(conn: db.Connection) -> list[str]:
+    """Tickets that ended as deferred, and of which all has gone since: the person is told a second time."""
+    return [row.ticket for row in db.queries().resumed_tickets(conn)]
 
 
 def _same_scope(conn: db.Connection, keyring: Keyring, row: db.Row, scope: bytes) -> Preview:

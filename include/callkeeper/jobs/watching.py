@@ -174,6 +174,9 @@ def _requests(m: _Morning) -> Iterator[Matter]:
         if m.comes_up(r.review_on, REVIEW_STEPS):
             text = f"{counted(r.n, 'number')} under an objection, to be looked at again on {m.when(r.review_on)}: numbers change hands."
             yield Matter(section=Section.requests, text=text, late=r.review_on < m.today)
+    for r in q.resumed_tickets(m.conn):
+        text = f"{r.ticket}: what a legal ground had kept has gone. The person is told so; then `callkeeper ticket delivered {r.ticket}`."
+        yield Matter(section=Section.requests, text=text)
     for r in q.watch_packages(m.conn, ahead=max(PACKAGE_STEPS)):
         if m.comes_up(r.expires_on, PACKAGE_STEPS):
             text = f"{r.ticket}: its package was not handed over, and goes on {m.when(r.expires_on)}."

@@ -146,6 +146,18 @@ update ticket set state = 'closed', closed_at = callkeeper_now(), outcome = :out
     erase_on = (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date
 where ticket = :ticket;
 
+-- name: resumed_tickets
+-- Tickets that ended as deferred, of which all has gone since: the person is to be told so, for the second time.
+select t.ticket from ticket t
+where t.outcome = 'deferred' and not exists (
+    select from ticket_recording f left join deletion d on d.recording = f.recording
+    where f.ticket = t.ticket and f.state = 'confirmed' and d.store_gone_at is null)
+order by t.ticket;
+
+-- name: ticket_resumed!
+-- The person was told that what was deferred has gone.
+update ticket set outcome = 'fulfilled' where ticket = :ticket;
+
 -- name: forget_tickets
 -- Tickets past their term lose what is personal of them; reference, right, days and outcome stay.
 with over as (

@@ -657,6 +657,16 @@ class TicketPreviewed(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TicketResumed(Event):
+    """What was deferred when a ticket ended has gone since, and the person was told so, for the second time."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.resumed"
+    ticket: str
+    channel: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TicketForgotten(Event):
     """A ticket's term is over: what was personal of it is erased, and nobody can say any more whom its events were about."""
 

@@ -1348,6 +1348,7 @@ CLASS_OF: Mapping[str, str] = {
     "ticket.identity_proven": "ticket",
     "ticket.extended": "ticket",
     "ticket.previewed": "ticket",
+    "ticket.resumed": "ticket",
     "ticket.forgotten": "ticket",
     "ticket.seen": "ticket",
     "config.applied": "config",
