@@ -54,7 +54,7 @@ def events(bundle: Path) -> list[dict[str, object]]:
 
 
 def test_the_demonstration_ends_with_a_verified_trail_and_the_notice(home: Path):
-    assert "VERIFIED." in (home / VERDICT).read_text()
+    assert "\nVERIFIED" in (home / VERDICT).read_text()
     page = (home / "reports" / "notice.html").read_text()
     assert "Henkilötietojesi rekisterinpitäjä on" in page
     assert "The notice of" in (home / "demo.out").read_text()
