@@ -40,7 +40,7 @@ Exclusion = Literal["not_the_person", "others_rights", "taken_back"]
 """Why the officer leaves a recording out: another person speaks, giving it would wrong one (Art. 15(4)), or it is no longer asked for."""
 EXCLUSIONS: tuple[Exclusion, ...] = get_args(Exclusion)
 Ground = Literal[
-    "unfounded", "excessive", "not_identifiable", "others_rights", "legal_obligation", "legal_claims", "compelling_grounds", "national_law",
+    "manifestly_unfounded", "excessive", "not_identifiable", "others_rights", "legal_obligation", "legal_claims", "compelling_grounds", "data_protection_act_34",
     "not_applicable",
 ]  # fmt: skip
 """Why a request may be refused: GDPR Art. 12(5), 12(5), 11(2) and 12(2), 15(4), 17(3)(b), 17(3)(e), 21(1), Tietosuojalaki 34 §, 20(1)."""
@@ -120,14 +120,14 @@ LAWFUL: Mapping[State, frozenset[State]] = {
 
 
 GROUNDS_OF: Mapping[Ground, frozenset[Right]] = {
-    "unfounded": frozenset(Right),
+    "manifestly_unfounded": frozenset(Right),
     "excessive": frozenset(Right),
     "not_identifiable": frozenset(Right),
     "others_rights": frozenset({Right.access}),
     "legal_obligation": frozenset({Right.erasure}),
     "legal_claims": frozenset({Right.erasure, Right.objection}),
     "compelling_grounds": frozenset({Right.objection}),
-    "national_law": frozenset({Right.access}),
+    "data_protection_act_34": frozenset({Right.access}),
     "not_applicable": frozenset({Right.portability}),
 }
 """Which rights a ground can refuse; there is no other ground."""

@@ -880,7 +880,7 @@ def test_an_erasure_is_led_by_two_people_at_the_command_line(command, kept):
 def test_a_refusals_reasons_are_asked_for_and_never_an_argument(command):
     command(*OPEN, "--number", typed="0409990001\n")
 
-    done = command("refuse", "DSR-2026-0001", "--ground", "unfounded", typed="said so to Matti\n")
+    done = command("refuse", "DSR-2026-0001", "--ground", "manifestly_unfounded", typed="said so to Matti\n")
 
     assert done.output.endswith("Once its letter is handed over: callkeeper ticket delivered DSR-2026-0001\n")
 
@@ -894,7 +894,7 @@ def test_whoever_has_no_duty_here_is_refused(command):
         (("close", "DSR-2026-0001", "--outcome", "withdrawn"), "approver"),
         (("preview", "DSR-2026-0001"), "approver"),
         (("approve", "DSR-2026-0001", "--scope", "0" * 12), "approver"),
-        (("refuse", "DSR-2026-0001", "--ground", "unfounded"), "approver"),
+        (("refuse", "DSR-2026-0001", "--ground", "manifestly_unfounded"), "approver"),
         (("erase", "DSR-2026-0001"), "approver"),
         (("second", "DSR-2026-0001"), "data"),
         (("list",), "data"),

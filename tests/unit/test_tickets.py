@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callkeeper import tickets
+from callkeeper import letters, tickets
 from callkeeper.errors import NotAllowed
 from callkeeper.phone import E164
 from callkeeper.retention import HOLDS, BlockerKind
@@ -17,6 +19,7 @@ from callkeeper.tickets import FREEZES, GROUNDS_OF, LAWFUL, Call, Right, State
 
 NINE = datetime(2026, 11, 24, 7, 0, tzinfo=UTC)
 LINE = E164("+358207001234")
+WORDS = Path(letters.__file__).parent / "words"
 
 
 def day(text: str) -> date:
@@ -142,3 +145,14 @@ def test_erasure_takes_two_people_whatever_the_evidence(right: Right) -> None:
     assert always == (
         [True] * 3 if right in (Right.erasure, Right.objection) else [right is Right.access] * 2 + [False]
     )
+
+
+@pytest.mark.parametrize("language", tickets.LANGUAGES)
+def test_a_letter_has_words_for_whatever_a_ticket_can_say(language: str) -> None:
+    words = tomllib.loads((WORDS / f"{language}.toml").read_text(encoding="utf-8"))
+
+    # Portability has a letter of its own.
+    assert set(words["grounds"]) == set(tickets.GROUNDS) - {"not_applicable"}
+    assert set(words["extension_reasons"]) == set(tickets.EXTENSION_REASONS)
+    assert set(words["ways"]) == set(tickets.EVIDENCES)
+    assert set(words["rights"]) == set(Right)
