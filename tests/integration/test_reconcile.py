@@ -633,7 +633,7 @@ def test_parts_that_were_not_compared_fail_the_run(office):
         reconciling.begin(conn, "alone")
         result = reconciling.balance(conn, "alone", ACTOR)
 
-    assert found(result) == {"not_compared": 3}
+    assert found(result) == {"not_compared": 4}
     assert not result.balanced
 
 
