@@ -39,7 +39,7 @@ from faults.world import STORE_MODES, VENDOR_MODES, Died, Fault, World
 from installation import ACTOR, DAY, NOW
 from trails import Log
 
-SEED = int(os.environ.get("FAULTS_SEED") or random.randrange(10**9))
+SEED = int(os.environ.get("FAULTS_SEED") or (random.randrange(10**9) if os.environ.get("SOAK_SECONDS") else 20261124))
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))
 EXAMPLES, STEPS = 30, 25
 CALLERS = ("+358501234501", "+358501234502", "+358501234503")
