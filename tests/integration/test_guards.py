@@ -249,6 +249,17 @@ def test_what_the_store_still_has_keeps_its_row_and_no_vendor_is_asked(kept):
     assert all((kept.linna / DAY.isoformat() / f"{name}.wav").exists() for name in "ab")
 
 
+def test_what_was_removed_counts_though_the_store_answered_that_it_was_not(kept):
+    def removed_and_denied_it(versions):
+        kept.app.destroyer.delete(versions)
+        return {(v.key, v.version_id): "unavailable" for v in versions}
+
+    balance = kept.sweep("night", destroyer=Beside(kept, answer=removed_and_denied_it))
+
+    assert balance.total("done") == 2
+    assert [r.versions_removed for r in kept.rows("select versions_removed from deletion")] == [1, 1]
+
+
 def test_what_was_sent_and_is_not_proven_gone_is_asked_for_at_no_vendor_not_even_after_its_lease(kept):
     kept.sweep("night", destroyer=Beside(kept, answer=lambda versions: {}))
     kept.sql.execute("update deletion set lease_until = clock_timestamp() - interval '1 minute'")

@@ -320,7 +320,6 @@ def _destroy(
     ]
     refused = destroyer.delete(known) if known else {}
     reach("send.deleted")
-    removed = Counter(v.key for v in known if (v.key, v.version_id) not in refused)
     untouchable = {r.object_key for r in batch if r.verdict == "blocked"}
     left = _left(destroyer, batch)
     # Of a key that was denied a version no other is touched: a legal hold may stand on it.
@@ -329,10 +328,10 @@ def _destroy(
     if extra:
         # Versions that the catalogue does not know, delete markers, and what a store said it had deleted.
         refused |= destroyer.delete(extra)
-        before = {(v.key, v.version_id) for v in known}
         left = _left(destroyer, batch)
-        still = {(v.key, v.version_id) for v in left}
-        removed += Counter(v.key for v in extra if (v.key, v.version_id) not in still | before)
+    # Sent and not there any more, whatever was answered: an earlier try, whose answer was lost, may have removed it.
+    sent = {(v.key, v.version_id) for v in (*known, *extra)}
+    removed = Counter(key for key, _ in sent - {(v.key, v.version_id) for v in left})
     uploads = _abort_uploads(destroyer, batch, untouchable)
     reach("send.proven")
     keys_left = {v.key for v in left} | uploads
