@@ -45,7 +45,7 @@ def test_the_page_says_the_night_the_terms_the_proof_and_what_comes():
     assert "night of 25 November 2026" in told
     assert "<dt>done</dt><dd>12 300</dd>" in told
     assert (
-        "12 301 recordings were proven to be gone from the store; it confirmed the removal of 12 400 object versions"
+        "12 301 recordings were proven to be gone from the store; 12 400 object versions that were sent are there no more"
         in told
     )
     assert "first at 2026-11-25 00:40 EET, last at 2026-11-25 00:57 EET" in told
