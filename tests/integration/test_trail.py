@@ -41,6 +41,8 @@ ALLOWED = {
     "kind", "before",
     # a person's request: its reference, its codes and days; whom it is about only as hashes under the ticket's salt
     "ticket", "right", "channel", "received_on", "due_on", "subjects", "blockers", "linked_to", "identity", "extended_to", "erase_on",
+    # a letter: its kind, its language, by which way it went
+    "language",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

@@ -18,6 +18,7 @@ from callkeeper import blockers, db, decisions, tickets
 from callkeeper.blockers import Blocker, Predicate
 from callkeeper.clock import helsinki_day
 from callkeeper.errors import NotAllowed, NotFound
+from callkeeper.jobs import answering
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.holding import NotImported, not_imported
 from callkeeper.phone import E164
@@ -477,6 +478,8 @@ def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes,
     _same_scope(conn, keyring, row, scope)
     q = db.queries()
     q.confirm_found(conn, ticket=ticket)
+    # An erased row knows nothing any more, and the answer lists what it was.
+    answering.remember(conn, keyring, ticket)
     decisions.record(conn, ticket, "dsr_approve", account, scope, actor)
     _move(conn, row, after, actor)
     conn.commit()

@@ -63,6 +63,7 @@ __all__ = [
     "Sender",
     "render",
     "sender",
+    "spoken",
     "without_complaint_right",
 ]
 
@@ -96,7 +97,7 @@ class Letter:
 def sender(controller: Controller) -> Sender:
     """The controller as its letters name it."""
     contact = controller.contact
-    return Sender(name=controller.name, address=contact.address, phone=_spoken(contact.phone), email=contact.email)
+    return Sender(name=controller.name, address=contact.address, phone=spoken(contact.phone), email=contact.email)
 
 
 def render(kind: Kind | str, language: Language, facts: Facts, addressee: Addressee | None = None) -> Letter:
@@ -349,7 +350,7 @@ def _position(ms: int) -> str:
     return f"{ms // 60_000}:{ms // 1000 % 60:02d}"
 
 
-def _spoken(number: str) -> str:
+def spoken(number: str) -> str:
     """A Finnish number in the groups in which people write it; any other as it is."""
     from phonenumbers import NumberParseException, PhoneNumberFormat, format_number
     from phonenumbers import parse as parse_number

@@ -687,6 +687,28 @@ class TicketSeen(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LetterWritten(Event):
+    """A ticket's letter was printed; to whom it was addressed is in no event and no row."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "letter.written"
+    ticket: str
+    kind: str
+    language: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LetterSent(Event):
+    """A letter that is not the answer was sent: a receipt, a question, an extension, a notice."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "letter.sent"
+    ticket: str
+    kind: str
+    channel: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigApplied(Event):
     """The configuration was brought into the tables."""
 

@@ -1351,6 +1351,8 @@ CLASS_OF: Mapping[str, str] = {
     "ticket.resumed": "ticket",
     "ticket.forgotten": "ticket",
     "ticket.seen": "ticket",
+    "letter.written": "ticket",
+    "letter.sent": "ticket",
     "config.applied": "config",
     "key.changed": "config",
     "night.planned": "run",

@@ -1,0 +1,477 @@
+"""The letters of a ticket: which it asks for now, what each of them tells, and which have been sent.
+
+Everything is read from the ticket's rows when a letter is printed, in its language; a name and an address are for that print alone.
+Numbers and an officer's words pass through memory here and stand in no event. That something is kept by a legal ground is one
+fact, whatever the ground is (requirements, section 2).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from callkeeper import db, letters
+from callkeeper.clock import helsinki_day, roll
+from callkeeper.errors import NotAllowed, NotFound
+from callkeeper.letters import Addressee, Facts, Held, Kind, Letter, Opening, Recipient, Recording, Redaction, Search
+from callkeeper.pseudonyms import Keyring
+from callkeeper.tickets import Channel, Right, State
+from callkeeper.trail.append import append
+from callkeeper.trail.events import Actor, LetterSent, LetterWritten
+
+if TYPE_CHECKING:
+    from callkeeper.wiring import App
+
+ANSWER_DAYS = 14
+"""So long an answer of the person is waited for, before a letter says that it was not given; never beyond the due day."""
+RETENTION_MONTHS = 6
+INTERIM = (
+    Kind.receipt,
+    Kind.identity,
+    Kind.clarification,
+    Kind.extension,
+    Kind.days_missing,
+    Kind.restriction_lifting,
+    Kind.recipient_notice,
+)
+"""Letters that are not the answer: each is noted as sent by itself. ``days_missing`` may be either."""
+ASKED: Mapping[Right, tuple[str, ...]] = {
+    Right.rectification: ("which", "what_is_wrong"),
+    Right.objection: ("numbers", "period", "calls", "situation"),
+}
+"""What a person is asked when nobody said what."""
+_ASKED_OF_ALL = ("numbers", "period", "calls")
+_DECIDED = frozenset({State.carried_out, State.released, State.delivered, State.closed})
+_COMPLETED: Mapping[Right, Kind] = {
+    Right.access: Kind.completed_access,
+    Right.rectification: Kind.completed_rectification,
+    Right.erasure: Kind.completed_erasure,
+    Right.restriction: Kind.completed_restriction,
+    Right.objection: Kind.completed_objection,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """That a letter was sent, or the answer handed over: which, when, by whom, how."""
+
+    kind: str
+    at: datetime
+    account: str
+    channel: str
+
+
+# --- which letters ----------------------------------------------------------------------------------------------------
+
+
+def due(conn: db.Connection, ticket: str) -> tuple[Kind, ...]:
+    """The letters that a ticket's state asks for now, and that were not sent yet. Raises NotFound."""
+    case = _Case(conn, ticket)
+    asks: list[Kind] = []
+    answered = case.state in (State.refused, *_DECIDED)
+    if not answered and not case.was_sent(Kind.receipt):
+        asks.append(Kind.receipt)
+    if case.state in (State.identity_asked, State.clarification_asked):
+        asked_at = db.queries().answer_asked_at(conn, ticket=ticket, state=case.state)
+        kind = Kind.identity if case.state is State.identity_asked else Kind.clarification
+        if not case.was_sent(kind, since=asked_at):
+            asks.append(kind)
+    row = case.row
+    if row.extended_to and not answered and row.today <= row.due_on and not case.was_sent(Kind.extension):
+        asks.append(Kind.extension)
+    if row.lifts_on and row.today < row.lifts_on and not case.was_sent(Kind.restriction_lifting):
+        asks.append(Kind.restriction_lifting)
+    if case.state in (State.refused, State.carried_out, State.released) or case.resumed:
+        # While a recording is still on its way there is no answer yet.
+        with suppress(NotAllowed):
+            asks.append(case.final)
+    conn.rollback()
+    return tuple(asks)
+
+
+def final(conn: db.Connection, ticket: str) -> Kind:
+    """Which letter is the answer: all that was asked, a part, a no, that there is nothing, or that it is deferred.
+
+    Raises NotFound; NotAllowed while that is not known, as long as nobody has decided or a recording is still on its way out.
+    """
+    kind = _Case(conn, ticket).final
+    conn.rollback()
+    return kind
+
+
+def letters_sent(conn: db.Connection, ticket: str) -> tuple[Sent, ...]:
+    """What was sent for a ticket, the oldest first. Raises NotFound."""
+    found = _Case(conn, ticket).sent
+    conn.rollback()
+    return found
+
+
+# --- printing and sending ---------------------------------------------------------------------------------------------
+
+
+def write(
+    conn: db.Connection, app: App, ticket: str, kind: Kind | str, *, actor: Actor, addressee: Addressee | None = None
+) -> Letter:
+    """The letter in the ticket's language; that it was printed is an event, which commits before anything is given out.
+
+    ``addressee`` is for this print alone. Raises NotFound, LetterIncomplete, and NotAllowed for a letter that the ticket's state
+    does not ask for.
+    """
+    kind = Kind(kind)
+    case = _Case(conn, ticket, app)
+    case.check(kind)
+    letter = letters.render(kind, case.row.language, _facts(case, kind), addressee)
+    append(conn, actor, [LetterWritten(ticket=ticket, kind=kind, language=case.row.language)])
+    conn.commit()
+    return letter
+
+
+def facts(conn: db.Connection, app: App, ticket: str, kind: Kind | str) -> Facts:
+    """What a ticket's letter of that kind would tell. Raises NotFound; whatever is not known is None in it."""
+    found = _facts(_Case(conn, ticket, app), Kind(kind))
+    conn.rollback()
+    return found
+
+
+def sent(conn: db.Connection, ticket: str, kind: Kind | str, channel: Channel, *, account: str, actor: Actor) -> None:
+    """Notes that a letter which is not the answer was sent; commits. The answer itself is noted with its delivery.
+
+    Raises NotAllowed for a letter that was never printed here: nobody could say what was in it.
+    """
+    kind, q = Kind(kind), db.queries()
+    _Case(conn, ticket)
+    if kind not in INTERIM:
+        raise NotAllowed(f"{kind} is the answer itself.", mend=f"`callkeeper ticket delivered {ticket}`.")
+    if not q.answer_written(conn, ticket=ticket, kind=kind):
+        raise NotAllowed("This letter was never printed.", mend=f"`callkeeper ticket letter {ticket} {kind}`.")
+    q.deliver(conn, ticket=ticket, kind=kind, account=account, channel=channel)
+    append(conn, actor, [LetterSent(ticket=ticket, kind=kind, channel=channel)])
+    conn.commit()
+
+
+# --- what an erased row no longer tells --------------------------------------------------------------------------------
+
+
+def remember(conn: db.Connection, keyring: Keyring, ticket: str) -> None:
+    """Seals into the ticket when each recording of its answer was, how long, on which line; in the caller's transaction.
+
+    Once it is erased nobody knows that any more (architecture, rule 6), and the letter has to say which calls they were.
+    """
+    case = _Case(conn, ticket, keyring=keyring)
+    known = {
+        str(r.recording): [r.started_at.isoformat(), r.duration_ms, r.line]
+        for r in case.rows
+        if r.started_at is not None
+    }
+    case.keep(calls=json.dumps(known))
+
+
+def forget(conn: db.Connection, keyring: Keyring, ticket: str) -> None:
+    """Takes that out of the ticket, once the person has been told all of it; in the caller's transaction."""
+    case = _Case(conn, ticket, keyring=keyring)
+    if "calls" in case.notes:
+        case.keep(calls=None)
+
+
+# --- a ticket, as its letters see it ------------------------------------------------------------------------------------
+
+
+class _Case:
+    """A ticket's rows, each asked for when a letter first needs it, in the caller's transaction."""
+
+    def __init__(
+        self, conn: db.Connection, ticket: str, app: App | None = None, keyring: Keyring | None = None
+    ) -> None:
+        self.conn, self.ticket, self._app = conn, ticket, app
+        self._keyring = app.keyring if app else keyring
+        row = db.queries().answer_ticket(conn, ticket=ticket)
+        if row is None:
+            raise NotFound("There is no such ticket.", mend="`callkeeper ticket list` lists them.")
+        self.row = row
+        self.right, self.state = Right(row.access_right), State(row.state)
+
+    @property
+    def app(self) -> App:
+        assert self._app is not None
+        return self._app
+
+    @property
+    def keyring(self) -> Keyring:
+        assert self._keyring is not None
+        return self._keyring
+
+    @cached_property
+    def rows(self) -> list[db.Row]:
+        """The recordings of the answer, those that the officer refused for others' sake too."""
+        return list(db.queries().answer_recordings(self.conn, ticket=self.ticket, months=RETENTION_MONTHS))
+
+    @cached_property
+    def sent(self) -> tuple[Sent, ...]:
+        return tuple(Sent(**row._asdict()) for row in db.queries().answer_sent(self.conn, ticket=self.ticket))
+
+    def was_sent(self, kind: Kind, *, since: datetime | None = None) -> bool:
+        return any(s.kind == kind and (since is None or s.at >= since) for s in self.sent)
+
+    @cached_property
+    def missing_days(self) -> tuple[date, ...]:
+        return tuple(day.day for day in self._days if not day.lost)
+
+    @cached_property
+    def lost_days(self) -> tuple[date, ...]:
+        return tuple(day.day for day in self._days if day.lost)
+
+    @cached_property
+    def _days(self) -> list[db.Row]:
+        return list(db.queries().answer_days(self.conn, ticket=self.ticket, months=RETENTION_MONTHS))
+
+    @cached_property
+    def others(self) -> list[db.Row]:
+        return list(db.queries().answer_other_tickets(self.conn, ticket=self.ticket))
+
+    def outcome(self, row: db.Row) -> str | None:
+        """What became of a recording; one of an access that was approved is given, once its letter is read."""
+        if row.refused:
+            return "refused"
+        return "copied" if self.right is Right.access else row.outcome
+
+    @property
+    def resumed(self) -> bool:
+        """It ended as deferred, and all has gone since."""
+        return self.row.outcome == "deferred" and all(self.outcome(r) in ("erased", "refused") for r in self.rows)
+
+    @cached_property
+    def final(self) -> Kind:
+        row, outcomes = self.row, [self.outcome(r) for r in self.rows]
+        if row.refusal and self.state in (State.refused, *_DECIDED):
+            alone = {"not_applicable": Kind.portability, "not_identifiable": Kind.cannot_identify}
+            return Kind.portability if self.right is Right.portability else alone.get(row.refusal, Kind.refused)
+        known = self.state in _DECIDED or (
+            self.right is Right.access and self.state in (State.approved, State.seconded)
+        )
+        if not known and not (self.state in (State.previewed, State.approved, State.seconded) and not outcomes):
+            raise NotAllowed(f"Nobody has decided on {self.ticket} yet, so there is no answer to write.")
+        if not outcomes and self.right is not Right.objection:
+            if self.missing_days:
+                return Kind.days_missing
+            return Kind.completed_access if self.right is Right.access and self.others else Kind.no_data
+        if on_its_way := outcomes.count(None):
+            raise NotAllowed(
+                f"{on_its_way} of its recordings are still on their way: the answer cannot say yet what became of them.",
+                mend="The next night deletes. `callkeeper explain` tells of one.",
+            )
+        if self.resumed:
+            return Kind.erasure_resumed
+        if "refused" in outcomes:
+            return Kind.partial
+        return Kind.erasure_deferred if "deferred" in outcomes else _COMPLETED[self.right]
+
+    def check(self, kind: Kind) -> None:
+        """Raises NotAllowed for a letter that would not be true of the ticket as it is."""
+        fits: Mapping[Kind, Callable[[], bool]] = {
+            Kind.receipt: lambda: self.state is not State.closed,
+            Kind.identity: lambda: self.state is State.identity_asked,
+            Kind.clarification: lambda: self.state is State.clarification_asked,
+            Kind.extension: lambda: self.row.extended_to is not None and self.state is not State.closed,
+            Kind.restriction_lifting: lambda: self.row.lifts_on is not None,
+        }
+        if self.row.erased_at:
+            raise NotAllowed(f"What was personal of {self.ticket} is erased: its term is over.")
+        if kind in fits:
+            if not fits[kind]():
+                raise NotAllowed(
+                    f"{self.ticket} is {self.state.replace('_', ' ')}: it does not ask for the letter {kind}."
+                )
+        elif kind is not (answer := self.final):
+            raise NotAllowed(f"The answer to {self.ticket} is the letter {answer}, not {kind}.")
+        elif kind is Kind.erasure_deferred and any(r.copy_first for r in self.rows if self.outcome(r) == "deferred"):
+            raise NotAllowed(
+                "Somebody has asked for a copy of what would be erased: copies come first.",
+                mend="Deliver that copy; the night after it erases, and nothing is deferred.",
+            )
+
+    @cached_property
+    def notes(self) -> Mapping[str, str]:
+        """The officer's free text, and what `remember` has kept."""
+        if not self.row.sealed_facts:
+            return {}
+        found: dict[str, str] = json.loads(
+            self.keyring.unseal("reference", self.row.sealed_facts, self.ticket.encode())
+        )
+        return found
+
+    def keep(self, **notes: str | None) -> None:
+        kept = {name: text for name, text in {**self.notes, **notes}.items() if text is not None}
+        sealed = self.keyring.sealer("reference").seal(json.dumps(kept).encode(), self.ticket.encode())
+        db.queries().keep_ticket_facts(self.conn, ticket=self.ticket, sealed_facts=sealed)
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+def _facts(case: _Case, kind: Kind) -> Facts:
+    row = case.row
+    base = Facts(
+        controller=_sender(case),
+        ticket=case.ticket,
+        right=case.right,
+        received_on=row.received_on,
+        dated=row.today,
+        due_on=row.due_on,
+        extended_to=row.extended_to,
+        extension_reason=row.extension_reason,
+        lifts_on=row.lifts_on,
+        lift_reason=row.lift_reason,
+        review_on=row.review_on,
+        suppressed_until=row.suppressed_until,
+        retention_months=case.app.config.terms.retention_months,
+        answer_by=min(roll(row.today + timedelta(days=ANSWER_DAYS)), max(row.extended_to or row.due_on, row.today)),
+    )
+    if kind in (Kind.receipt, Kind.extension):
+        return base
+    if kind is Kind.identity:
+        numbers = any(s.kind == "number" for s in db.queries().answer_subjects(case.conn, ticket=case.ticket))
+        return replace(base, ways=("callback", "strong", "other") if numbers else ("strong", "other"))
+    if kind is Kind.clarification:
+        return replace(base, asked=_asked(case))
+    reasons = tuple(p for p in re.split(r"\n\s*\n", case.notes.get("reasons", "")) if p.strip())
+    base = replace(base, reasons=reasons, grounds=_grounds(case), searched=_searched(case))
+    base = replace(base, missing_days=case.missing_days, lost_days=case.lost_days)
+    if kind in (Kind.no_data, Kind.days_missing, Kind.refused, Kind.cannot_identify, Kind.portability):
+        return base
+    listed = _recordings(case)
+    base = replace(base, recordings=listed)
+    if case.right is Right.access:
+        return replace(base, **_article_15(case))
+    gone = [r.gone_on for r in case.rows if r.gone_on]
+    return replace(
+        base,
+        recipients=(),
+        vendor_open=any(r.vendor_open for r in case.rows),
+        backups_until=max(gone) + timedelta(days=case.app.config.terms.backups_days) if gone else None,
+    )
+
+
+def _sender(case: _Case) -> letters.Sender:
+    """The company that the officer narrowed the search to, else the register's first: the notice is a joint one (docs/adr/0211)."""
+    companies = case.app.config.controllers
+    return letters.sender(next((c for c in companies if c.id == case.row.controller), companies[0]))
+
+
+def _asked(case: _Case) -> tuple[str, ...]:
+    said = case.notes.get("about", "")
+    chosen = json.loads(said) if said.startswith("[") else [code.strip() for code in said.split(",") if code.strip()]
+    return tuple(chosen) or ASKED.get(case.right, _ASKED_OF_ALL)
+
+
+def _grounds(case: _Case) -> tuple[str, ...] | None:
+    if case.row.refusal:
+        return (case.row.refusal,)
+    return ("others_rights",) if any(r.refused for r in case.rows) else None
+
+
+def _searched(case: _Case) -> tuple[Search, ...] | None:
+    """What was looked for, as people write it; None while nobody knows from when to when a number was theirs."""
+    found = []
+    for s in db.queries().answer_subjects(case.conn, ticket=case.ticket):
+        if s.from_at is None:
+            return None
+        what = s.line or s.company
+        if s.kind == "number":
+            what = case.keyring.unseal("number", s.sealed_number, case.ticket.encode()).decode()
+        found.append(
+            Search(
+                what=letters.spoken(what),
+                from_day=helsinki_day(s.from_at),
+                to_day=helsinki_day(s.to_at - timedelta(microseconds=1)),
+                controller=s.company if s.narrowed else None,
+            )
+        )
+    return tuple(found)
+
+
+def _recordings(case: _Case) -> tuple[Recording, ...] | None:
+    """The answer's recordings in their order; None if of one nobody knows any more when it was."""
+    calls: Mapping[str, Sequence[Any]] = json.loads(case.notes.get("calls", "{}"))
+    found = []
+    for r in case.rows:
+        started_at, duration_ms, line = r.started_at, r.duration_ms, r.line
+        if started_at is None:
+            if str(r.recording) not in calls:
+                return None
+            at, duration_ms, line = calls[str(r.recording)]
+            started_at = datetime.fromisoformat(at)
+        deletes: Any = None
+        if r.eligible_on is not None:
+            deletes = "legal_ground" if r.kept else "after_request" if r.expired else r.eligible_on
+        found.append(
+            Recording(
+                started_at=started_at,
+                duration_s=round((duration_ms or 0) / 1000),
+                line=letters.spoken(line) if line else "-",
+                controller=r.company or r.controller,
+                outcome=case.outcome(r),
+                deletes=deletes,
+            )
+        )
+    return tuple(found)
+
+
+def _article_15(case: _Case) -> dict[str, Any]:
+    """What GDPR Art. 15(1) wants beside the copy: openings, recipients, what the copy leaves out, what else there is."""
+    n = {r.recording: i for i, r in enumerate(case.rows, 1)}
+    terms = case.app.config.terms
+    return {
+        "openings": tuple(
+            Opening(recording=n[o.recording], at=o.at, purpose=o.purpose)
+            for o in db.queries().answer_openings(case.conn, ticket=case.ticket)
+        ),
+        "recipients": _processors(case),
+        "redactions": tuple(part for r in case.rows if not r.refused for part in _redactions(r, n[r.recording])),
+        "also_held": _also_held(case),
+        "package_until": case.row.package_until or case.row.today + timedelta(days=terms.packages_days),
+    }
+
+
+def _processors(case: _Case) -> tuple[Recipient, ...]:
+    """The vendors that the recordings came from, every one where there is no recording, and the other processors."""
+    config = case.app.config
+    of = {v.id: v.processor for v in config.vendors}
+    vendors = {of.get(r.vendor) for r in case.rows} or set(of.values())
+    chosen = [p for p in config.processors if p.kind == "other" or p.id in vendors]
+    return tuple(
+        Recipient(name=p.name, kind="vendor" if p.kind == "vendor" else "processor")
+        for p in sorted(chosen, key=lambda p: p.kind == "other")
+    )
+
+
+def _redactions(row: db.Row, n: int) -> list[Redaction]:
+    """What the copy of one recording leaves out."""
+    found = [Redaction(recording=n, reason="not_yours")] if row.channel is not None else []
+    for mute in row.mutes or ():
+        from_ms, to_ms, reason = mute if isinstance(mute, list) else (mute["from_ms"], mute["to_ms"], mute["reason"])
+        found.append(Redaction(recording=n, from_ms=from_ms, to_ms=to_ms, reason=reason))
+    return found
+
+
+def _also_held(case: _Case) -> tuple[Held, ...]:
+    """Other requests of the person, an objection's hash, and what a vendor still has of the calls."""
+    found = [Held(kind="request", reference=o.ticket, until=o.erase_on) for o in case.others]
+    if case.row.suppressed_until:
+        found.append(Held(kind="objection", until=case.row.suppressed_until))
+    keeps = {v.id: v.retention_days for v in case.app.config.vendors}
+    if any(
+        r.vendor in keeps and r.started_at is not None and _still_there(r.started_at, keeps[r.vendor], case.row.today)
+        for r in case.rows
+    ):
+        found.append(Held(kind="vendor_metadata"))
+    return tuple(found)
+
+
+def _still_there(started_at: datetime, days: int | None, today: date) -> bool:
+    return days is None or helsinki_day(started_at) >= today - timedelta(days=days)

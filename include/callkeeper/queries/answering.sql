@@ -1,0 +1,103 @@
+-- name: answer_ticket^
+-- A ticket as its letters need it. refusal: the ground of the officer's no, if she said it; suppressed_until: until when nothing comes
+-- in from its numbers; package_until: how long its package is kept.
+select t.ticket, t.access_right, t.state, t.language, t.controller, t.received_on, t.due_on, t.extended_to, t.extension_reason, t.identity,
+    t.sealed_facts, t.outcome, t.erased_at, t.lifts_on, t.lift_reason, helsinki_day(callkeeper_now()) as today,
+    (select b.review_on from blocker b where b.blocker = t.standing) as review_on,
+    (select substr(d.action, 12) from decision d where d.subject = t.ticket and starts_with(d.action, 'dsr_refuse:')
+     order by d.decision desc limit 1) as refusal,
+    (select max(s.review_on) from suppression s where s.kind = 'caller' and s.mark = any (
+        select unnest(n.pseudonyms) from ticket_subject n where n.ticket = t.ticket)) as suppressed_until,
+    (select max(p.expires_on) from package p where p.ticket = t.ticket and p.gone_at is null) as package_until
+from ticket t where t.ticket = :ticket;
+
+-- name: answer_recordings
+-- What a ticket's answer is about, and what the officer refused of it for others' sake. kept: something else than a request that is
+-- open blocks it; copy_first: what blocks its erasure is only somebody's wish for a copy. An erasure's outcome is the journal's word.
+with mine as (
+    select f.recording, f.controller, f.mutes, f.channel, f.outcome, f.state = 'excluded' as refused, t.access_right
+    from ticket_recording f join ticket t on t.ticket = f.ticket
+    where f.ticket = :ticket and (f.state <> 'excluded' or f.reason = 'others_rights')
+), call as (
+    select m.*, coalesce(r.vendor, q.vendor, d.vendor) as vendor, coalesce(r.started_at, q.started_at) as started_at,
+        coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.pseudonym, q.pseudonym) as pseudonym,
+        coalesce(r.eligible_at, retention_eligible_at(q.counts_from, :months)) as eligible_at, d.state as deletion, d.store_gone_at
+    from mine m left join recording r on r.recording = m.recording left join quarantine q on q.recording = m.recording
+    left join deletion d on d.recording = m.recording
+)
+select c.recording, c.controller, k.name as company, c.vendor, c.mutes, c.channel, c.refused, c.started_at, c.duration_ms, c.line,
+    helsinki_day(c.eligible_at) as eligible_on, c.eligible_at <= callkeeper_now() as expired, helsinki_day(c.store_gone_at) as gone_on,
+    c.store_gone_at is not null and c.deletion <> 'done' as vendor_open,
+    case when c.access_right not in ('erasure', 'objection') then c.outcome when c.store_gone_at is not null then 'erased'
+        when c.deletion = 'blocked' then 'deferred' when c.deletion is null then c.outcome end as outcome,
+    x.kept, x.copy and not x.kept as copy_first
+from call c left join controller k on k.controller = c.controller
+cross join lateral (
+    select coalesce(bool_or(o.ticket is null or o.standing = b.blocker), false) as kept, coalesce(bool_or(b.kind = 'access_freeze'), false) as copy
+    from blocker b left join ticket o on o.ticket = b.case_ref and o.closed_at is null
+    where b.ended_at is null and covers(b, c.recording, c.controller, c.line, c.pseudonym, c.started_at)
+) x
+order by c.started_at, c.recording;
+
+-- name: answer_subjects
+-- What was searched for a ticket, and of which company it was.
+select s.kind, s.sealed_number, s.from_at, s.to_at, s.line, k.name as company, coalesce(s.controller, t.controller) is not null as narrowed
+from ticket_subject s join ticket t on t.ticket = s.ticket left join controller k on k.controller = coalesce(s.controller, t.controller)
+where s.ticket = :ticket order by s.n;
+
+-- name: answer_days
+-- The days of what was searched that have not come in, or never will: lost, by a person's word. A day that is past the term of what
+-- could have come in is not counted: calls of it would be refused.
+select distinct g.day, coalesce(bool_or(y.state = 'lost') over (partition by g.day), false)
+    and not bool_or(coalesce(y.state, 'absent') in ('open', 'absent')) over (partition by g.day) as lost
+from ticket_subject s
+cross join (select helsinki_day(callkeeper_now()) as today) t
+join vendor v on v.removed_at is null
+cross join lateral (
+    select d::date as day from generate_series(
+        greatest(helsinki_day(s.from_at), (t.today - make_interval(months => :months))::date),
+        least(helsinki_day(s.to_at - interval '1 microsecond'), t.today), interval '1 day') d
+) g
+left join delivery_day y on y.vendor = v.vendor and y.day = g.day
+where s.ticket = :ticket and s.from_at is not null and coalesce(y.state, 'absent') in ('open', 'absent', 'lost')
+order by 1;
+
+-- name: answer_openings
+-- Who listened to what an answer is about, when, for what; nothing of what the law forbids to tell.
+select o.recording, o.at, o.purpose
+from opening o join ticket_recording f on f.recording = o.recording
+where f.ticket = :ticket and (f.state <> 'excluded' or f.reason = 'others_rights')
+  and not (o.purpose = 'authority' and exists (
+      select from disclosure d join disclosure_recording r on r.disclosure = d.disclosure where r.recording = o.recording and d.untold))
+order by o.at, o.opening;
+
+-- name: answer_other_tickets
+-- Other requests about one of a ticket's numbers by somebody who proved that it was theirs at the same time.
+select distinct o.ticket, o.erase_on
+from ticket_subject m join ticket_subject s on s.pseudonyms && m.pseudonyms and s.from_at < m.to_at and s.to_at > m.from_at
+join ticket o on o.ticket = s.ticket
+where m.ticket = :ticket and o.ticket <> m.ticket and o.identity <> 'unproven' and o.erased_at is null
+order by 1;
+
+-- name: answer_sent
+-- Which letters were sent for a ticket, or handed over.
+select kind, at, account, channel from ticket_delivery where ticket = :ticket order by at;
+
+-- name: answer_written$
+-- Whether that letter was ever printed for a ticket.
+select exists (
+    select from ticket t join event e on e.class = 'ticket' and e.at >= t.opened_at
+    where t.ticket = :ticket and substring(e.body for 26) = '{"action":"letter.written"'
+      and position('"ticket":"' || t.ticket || '"' in convert_from(e.body, 'UTF8')) > 0
+      and convert_from(e.body, 'UTF8')::jsonb ->> 'kind' = :kind);
+
+-- name: answer_asked_at$
+-- When the person was last asked what the ticket waits for.
+select max(e.at) from ticket t join event e on e.class = 'ticket' and e.at >= t.opened_at
+where t.ticket = :ticket and substring(e.body for 24) = '{"action":"ticket.moved"'
+  and position('"ticket":"' || t.ticket || '"' in convert_from(e.body, 'UTF8')) > 0
+  and convert_from(e.body, 'UTF8')::jsonb ->> 'state_after' = :state;
+
+-- name: keep_ticket_facts!
+-- The free text of a ticket, sealed.
+update ticket set sealed_facts = :sealed_facts where ticket = :ticket;

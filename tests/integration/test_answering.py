@@ -1,0 +1,318 @@
+"""What a ticket's letters say is what its rows are."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from callkeeper import letters
+from callkeeper.errors import LetterIncomplete, NotAllowed, NotFound
+from callkeeper.jobs import answering, fulfilling
+from callkeeper.letters import Addressee, Kind
+from callkeeper.phone import E164
+from callkeeper.tickets import Right
+from deliver import PHM, deliver
+from deliver import Call as Delivered
+from installation import ACTOR, DAY, OFFICER, Installation, at
+
+CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
+LINE = E164("+358207001234")
+TODAY = date(2026, 11, 25)
+
+
+@pytest.fixture
+def kept(office: Installation) -> Installation:
+    """Three calls: a and b of one caller, to two companies, c of another one."""
+    calls = [
+        Delivered(id="a", start=at(8), caller=CALLER),
+        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
+        Delivered(id="c", start=at(10), caller=OTHER),
+    ]
+    deliver(office.linna, DAY, calls)
+    office.run("import")
+    office.go_live()
+    return office
+
+
+def opened(office: Installation, right: Right = Right.access, **facts: Any) -> str:
+    asked = {
+        "numbers": [CALLER], "received_on": TODAY, "channel": "letter", "language": "en", "account": "officer",
+    } | facts  # fmt: skip
+    with office.connect() as conn:
+        return fulfilling.open_ticket(conn, office.app.keyring, right=right, actor=OFFICER, **asked)
+
+
+def found(office: Installation, right: Right = Right.access, *, days: int = 0, **facts: Any) -> str:
+    """A request whose search lies before the officer: of DAY, and so many days before it."""
+    ticket = opened(office, right, **facts)
+    period = {"from_at": at(0) - timedelta(days), "to_at": at(0) + timedelta(days=1)}
+    with office.connect() as conn:
+        keyring = office.app.keyring
+        fulfilling.prove_identity(conn, keyring, ticket, evidence="strong", **period, account="officer", actor=OFFICER)
+        fulfilling.preview(conn, keyring, ticket, OFFICER)
+    return ticket
+
+
+def agreed(office: Installation, right: Right = Right.access, **facts: Any) -> str:
+    """A request to which everybody has said yes who must."""
+    ticket = found(office, right, **facts)
+    with office.connect() as conn:
+        scope = fulfilling.seen(conn, ticket).scope
+        approval = {"scope": scope, "account": "officer", "actor": OFFICER}
+        if fulfilling.approve(conn, office.app.keyring, ticket, **approval):
+            fulfilling.second(conn, ticket, scope=scope, account="approver", actor=ACTOR)
+    return ticket
+
+
+def final(office: Installation, ticket: str) -> Kind:
+    with office.connect() as conn:
+        return answering.final(conn, ticket)
+
+
+def due(office: Installation, ticket: str) -> tuple[Kind, ...]:
+    with office.connect() as conn:
+        return answering.due(conn, ticket)
+
+
+def facts(office: Installation, ticket: str, kind: Kind | None = None) -> letters.Facts:
+    with office.connect() as conn:
+        return answering.facts(conn, office.app, ticket, kind or answering.final(conn, ticket))
+
+
+def written(office: Installation, ticket: str, kind: Kind | None = None, **more: Any) -> str:
+    """The letter's text."""
+    with office.connect() as conn:
+        kind = kind or answering.final(conn, ticket)
+        return answering.write(conn, office.app, ticket, kind, actor=OFFICER, **more).text
+
+
+def sent(office: Installation, ticket: str, kind: Kind) -> None:
+    with office.connect() as conn:
+        answering.sent(conn, ticket, kind, "letter", account="officer", actor=OFFICER)
+
+
+# --- access: the whole list of Art. 15 --------------------------------------------------------------------------------
+
+
+def test_an_access_letter_lists_each_recording_of_every_company_with_the_day_on_which_it_goes(kept):
+    ticket = agreed(kept)
+
+    assert final(kept, ticket) is Kind.completed_access
+    told = facts(kept, ticket)
+    assert [(r.started_at, r.line, r.controller, r.outcome, r.deletes) for r in told.recordings] == [
+        (at(8), "020 7001234", "Punavaara Oy", "copied", date(2027, 5, 25)),
+        (at(9), "010 2708001", "PHM Group Services Oy", "copied", date(2027, 5, 25)),
+    ]
+    assert [(r.name, r.kind) for r in told.recipients] == [("Linna Puhepalvelut Oy", "vendor")]
+    assert [(s.what, s.from_day, s.to_day, s.controller) for s in told.searched] == [("040 9990001", DAY, DAY, None)]
+    assert told.package_until == TODAY + timedelta(30)
+    assert "Data Protection Ombudsman" in written(kept, ticket)
+
+
+def test_each_opening_is_told_with_its_day_and_purpose_and_without_its_account(kept):
+    ticket = agreed(kept)
+    mine = kept.value(
+        "select recording from recording where pseudonym = %s and line = %s", kept.pseudonym(CALLER), LINE
+    )
+    other = kept.value("select recording from recording where pseudonym = %s", kept.pseudonym(OTHER))
+    for recording in (mine, other):
+        kept.sql.execute(
+            "insert into opening (recording, account, purpose) values (%s, 'sirpa', 'quality')", (recording,)
+        )
+
+    assert [(o.recording, o.purpose) for o in facts(kept, ticket).openings] == [(1, "quality")]
+    text = written(kept, ticket)
+    assert "assuring the quality" in text
+    assert "sirpa" not in text
+
+
+def test_what_a_copy_leaves_out_is_listed_with_its_reason(kept):
+    ticket = agreed(kept)
+    kept.sql.execute(
+        """update ticket_recording set channel = 1, mutes = '[[65000, 80500, "other_person"]]' where controller = 'phm'"""
+    )
+
+    assert [(r.recording, r.from_ms, r.to_ms, r.reason) for r in facts(kept, ticket).redactions] == [
+        (2, None, None, "not_yours"),
+        (2, 65000, 80500, "other_person"),
+    ]
+
+
+def test_what_is_left_out_for_others_sake_makes_the_answer_a_part_of_what_was_asked(kept):
+    ticket = found(kept)
+    with kept.connect() as conn:
+        recordings = [f.recording for f in fulfilling.seen(conn, ticket).found]
+        fulfilling.leave_out(conn, kept.app.keyring, ticket, {recordings[0]: "others_rights"}, OFFICER)
+        scope = fulfilling.seen(conn, ticket).scope
+        fulfilling.approve(conn, kept.app.keyring, ticket, scope=scope, account="officer", actor=OFFICER)
+
+    assert final(kept, ticket) is Kind.partial
+    told = facts(kept, ticket)
+    assert [r.outcome for r in told.recordings] == ["refused", "copied"]
+    assert told.grounds == ("others_rights",)
+    assert "Article 15(4)" in written(kept, ticket)
+
+
+def test_another_persons_recording_is_not_spoken_of(kept):
+    ticket = found(kept)
+    with kept.connect() as conn:
+        recordings = [f.recording for f in fulfilling.seen(conn, ticket).found]
+        fulfilling.leave_out(conn, kept.app.keyring, ticket, {recordings[0]: "not_the_person"}, OFFICER)
+        scope = fulfilling.seen(conn, ticket).scope
+        fulfilling.approve(conn, kept.app.keyring, ticket, scope=scope, account="officer", actor=OFFICER)
+
+    assert final(kept, ticket) is Kind.completed_access
+    assert [r.started_at for r in facts(kept, ticket).recordings] == [at(9)]
+
+
+def test_other_requests_an_objections_hash_and_the_vendors_metadata_are_told(kept):
+    earlier = found(kept)
+    opened(kept)  # nobody has proven whose: it is not told
+    kept.suppress("caller", kept.pseudonym(CALLER), date(2027, 11, 25))
+
+    told = facts(kept, agreed(kept))
+    assert [(h.kind, h.reference, h.until) for h in told.also_held] == [
+        ("request", earlier, None),
+        ("objection", None, date(2027, 11, 25)),
+        ("vendor_metadata", None, None),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["investigation", "authority_preservation", "legal_claim"])
+def test_every_hold_is_a_legal_ground_and_worded_alike(kept, kind):
+    ticket = agreed(kept)
+    held = kept.block(line=LINE, from_at=at(0))
+    kept.sql.execute("update blocker set kind = %s where blocker = %s", (kind, held))
+
+    assert [r.deletes for r in facts(kept, ticket).recordings] == ["legal_ground", date(2027, 5, 25)]
+    text = written(kept, ticket)
+    assert "once the legal ground for keeping it ends" in " ".join(text.split())
+    assert "K-1" not in text
+    assert kind.replace("_", " ") not in text
+
+
+def test_what_is_past_its_term_goes_after_the_request(kept):
+    ticket = agreed(kept)
+    kept.later(days=200)
+
+    assert {r.deletes for r in facts(kept, ticket).recordings} == {"after_request"}
+
+
+# --- nothing found ------------------------------------------------------------------------------------------------------
+
+
+def test_no_data_is_not_said_while_a_day_is_missing(kept):
+    nobody = E164("+358409990009")
+    kept.sql.execute(
+        "insert into delivery_day (vendor, day, state) values ('linna', %s, 'open')", (DAY - timedelta(1),)
+    )
+    ticket = agreed(kept, numbers=[nobody], days=1)
+
+    assert final(kept, ticket) is Kind.days_missing
+    assert facts(kept, ticket).missing_days == (DAY - timedelta(1),)
+    with pytest.raises(NotAllowed, match="is the letter days_missing"):
+        written(kept, ticket, Kind.no_data)
+
+    kept.sql.execute(
+        "update delivery_day set state = 'lost', closed_by = 'data', close_reason = 'vendor' where day = %s",
+        (DAY - timedelta(1),),
+    )
+    assert final(kept, ticket) is Kind.no_data
+    assert facts(kept, ticket).lost_days == (DAY - timedelta(1),)
+    assert "no longer can: 23 November 2026" in " ".join(written(kept, ticket).split())
+
+
+def test_a_day_is_missing_as_long_as_one_vendor_has_not_delivered_it(kept):
+    kept.sql.execute("insert into delivery_day (vendor, day, state, closed_by, close_reason) values ('linna', %s, 'lost', 'data', 'x')", (DAY - timedelta(1),))  # fmt: skip
+    kept.sql.execute(
+        'insert into vendor select * from jsonb_populate_record((select v from vendor v), \'{"vendor": "other"}\')'
+    )
+    ticket = agreed(kept, numbers=[E164("+358409990009")], days=1)
+
+    assert facts(kept, ticket).missing_days == (DAY - timedelta(1), DAY)
+    assert facts(kept, ticket).lost_days == ()
+
+
+# --- letters on the way -----------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_asks_for_its_receipt_until_that_was_sent(kept):
+    ticket = opened(kept)
+
+    assert due(kept, ticket) == (Kind.receipt,)
+    with pytest.raises(NotAllowed, match="never printed"):
+        sent(kept, ticket, Kind.receipt)
+    written(kept, ticket, Kind.receipt)
+    sent(kept, ticket, Kind.receipt)
+
+    assert due(kept, ticket) == ()
+    with kept.connect() as conn:
+        assert [(s.kind, s.account, s.channel) for s in answering.letters_sent(conn, ticket)] == [
+            ("receipt", "officer", "letter")
+        ]
+    assert [(e["kind"], e["channel"]) for e in kept.events("letter.sent")] == [("receipt", "letter")]
+
+
+def test_who_is_asked_twice_gets_two_letters(kept):
+    ticket = opened(kept)
+    for _ in range(2):
+        with kept.connect() as conn:
+            fulfilling.ask(conn, ticket, "identity", OFFICER)
+        assert Kind.identity in due(kept, ticket)
+        written(kept, ticket, Kind.identity)
+        sent(kept, ticket, Kind.identity)
+        assert Kind.identity not in due(kept, ticket)
+        with kept.connect() as conn:
+            fulfilling.answered(conn, ticket, OFFICER)
+        kept.later(hours=1)
+
+
+def test_a_letter_that_the_tickets_state_does_not_ask_for_is_not_printed(kept):
+    ticket = found(kept)
+
+    for kind, said in ((Kind.completed_access, "Nobody has decided"), (Kind.identity, "does not ask for"), (Kind.extension, "does not ask for")):  # fmt: skip
+        with pytest.raises(NotAllowed, match=said):
+            written(kept, ticket, kind)
+    with pytest.raises(NotFound):
+        written(kept, "DSR-2026-0099", Kind.receipt)
+    assert kept.events("letter.written") == []
+
+
+def test_an_answer_is_not_noted_as_sent_it_is_delivered(kept):
+    with pytest.raises(NotAllowed, match="answer itself"):
+        sent(kept, agreed(kept), Kind.completed_access)
+
+
+def test_a_letter_that_lacks_a_fact_is_not_printed_and_leaves_no_event(kept):
+    ticket = agreed(kept)
+    kept.sql.execute("update ticket_subject set from_at = null, to_at = null")
+
+    with pytest.raises(LetterIncomplete, match="searched"):
+        written(kept, ticket)
+    assert kept.events("letter.written") == []
+
+
+def test_name_and_address_are_in_the_print_and_nowhere_else(kept):
+    ticket = opened(kept)
+    addressee = Addressee(name="Aino Kanarialintu", address=("Häkkitie 5", "00100 Helsinki"))
+
+    text = written(kept, ticket, Kind.receipt, addressee=addressee)
+
+    assert "Aino Kanarialintu\nHäkkitie 5\n00100 Helsinki" in text
+    (event,) = kept.events("letter.written")
+    assert {k: v for k, v in event.items() if k in ("ticket", "kind", "language")} == {
+        "ticket": ticket, "kind": "receipt", "language": "en",
+    }  # fmt: skip
+    tables = kept.rows("select relid::regclass::text as name from pg_stat_user_tables where schemaname = 'callkeeper'")
+    for table in tables:
+        assert not kept.value(f"select exists (select from {table.name} t where t::text ilike '%%kanarialintu%%' or t::text ilike '%%häkkitie%%')")  # fmt: skip
+
+
+@pytest.mark.parametrize("language", letters.LANGUAGES)
+def test_a_letter_is_in_the_tickets_language(kept, language):
+    ticket = agreed(kept, language=language)
+
+    authority = {"fi": "tietosuojavaltuutettu", "sv": "dataombudsmannen", "en": "Data Protection Ombudsman"}[language]
+    assert authority.lower() in written(kept, ticket).lower()
