@@ -854,9 +854,21 @@ def duties(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
 
     Before the first application, the file's.
     """
-    applied = db.queries().config_last(conn)
+    found = duties_now(conn, config, account)
     conn.rollback()
-    return _duties(applied, config, account)
+    return found
+
+
+def duties_now(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
+    """The same in the caller's transaction."""
+    return _duties(db.queries().config_last(conn), config, account)
+
+
+def listens_to(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
+    """The companies whose recordings an account may play, as applied last; before the first application, the file's."""
+    applied = db.queries().config_last(conn)
+    companies = json.loads(applied.body)["controllers"] if applied else [c.model_dump() for c in config.controllers]
+    return frozenset(c["id"] for c in companies if account in c.get("listeners", ()))
 
 
 def _duties(applied: db.Row | None, config: Config, account: str | None) -> frozenset[str]:

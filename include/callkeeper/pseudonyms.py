@@ -206,6 +206,14 @@ class Keyring:
         """The hash (32 bytes) by which a recording is known again when it has gone; its key never rotates."""
         return hmac.digest(self._tombstone, f"{vendor}\0{identity}".encode(), "sha256")
 
+    def sign(self, purpose: str, text: bytes) -> bytes:
+        """A MAC (32 bytes) by which this installation knows its own text again: a listening's token, say.
+
+        Its key is derived from the one that never rotates, for that purpose only.
+        """
+        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"callkeeper sign " + purpose.encode())
+        return hmac.digest(key.derive(self._tombstone), text, "sha256")
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def sealer(self, purpose: Sealed) -> Sealer:

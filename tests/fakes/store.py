@@ -149,13 +149,13 @@ class FakeStore:
 
         return self._faults.through("head", effect)
 
-    def open(self, key: str, version_id: str) -> BinaryIO:
+    def open(self, key: str, version_id: str, *, first: int = 0, last: int | None = None) -> BinaryIO:
         def effect() -> BinaryIO:
             self._needs("open")
             found = self._find(key, version_id)
             if found is None or found.data is None:
                 raise NotFound("The object is not in the store.")
-            return io.BytesIO(found.data)
+            return io.BytesIO(found.data[first : None if last is None else last + 1])
 
         return self._faults.through("open", effect)
 

@@ -148,6 +148,19 @@ def test_a_body_that_breaks_off_leaves_nothing_behind(store: S3Store, key: str) 
     assert list(store.versions(key)) == []
 
 
+def test_a_range_is_read_with_both_its_ends(store: S3Store, key: str) -> None:
+    data = bytes(range(256))
+    stored = put(store, key, data)
+
+    def part(**ends: int) -> bytes:
+        with store.open(stored.key, stored.version_id, **ends) as body:
+            return body.read()
+
+    assert part(first=10, last=19) == data[10:20]
+    assert part(first=250) == data[250:]
+    assert part(last=0) == data[:1]
+
+
 def test_more_than_one_put_can_carry_is_refused(store: S3Store, key: str) -> None:
     with pytest.raises(StoreRefused, match="5 GiB"):
         put(store, key, size_bytes=LARGEST_BYTES + 1)

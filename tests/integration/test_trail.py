@@ -43,6 +43,8 @@ ALLOWED = {
     "ticket", "right", "channel", "received_on", "due_on", "subjects", "blockers", "linked_to", "identity", "extended_to", "erase_on",
     # a letter: its kind, its language, by which way it went
     "language",
+    # an access package: its id, its day, how many parts of which kind; an opening's disclosure by its reference
+    "package", "expires_on", "parts", "part", "disclosure",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

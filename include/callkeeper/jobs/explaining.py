@@ -102,7 +102,7 @@ def explain(conn: db.Connection, recording: UUID, *, months: int, officer: bool)
             mend="Is the id right? The evidence of a deletion is kept for three years, and nothing after that.",
         )
     grounds = list(db.queries().explain_blockers(conn, recording=recording))
-    clock = _clock(row, months)
+    clock = clock_of(row, months)
     full = situation(row, [g.kind for g in grounds], clock)
     seen = full if officer else replace(full, blockers=frozenset(map(_veiled, full.blockers)))
     next_, next_at = _next(row, clock, full, len(grounds))
@@ -171,7 +171,8 @@ def _veiled(kind: BlockerKind) -> BlockerKind:
     return BlockerKind.other if kind in HOLDS else kind
 
 
-def _clock(row: db.Row, months: int) -> Term | None:
+def clock_of(row: db.Row, months: int) -> Term | None:
+    """The term by which a recording goes; None where no time counts."""
     started_at = row.started_at or row.counts_from
     return retention.term(started_at, row.retention_months or months) if started_at else None
 

@@ -26,6 +26,7 @@ from callkeeper.clock import day_bounds_utc, helsinki_day
 from callkeeper.controllers import Config, region_allowed
 from callkeeper.errors import CallkeeperError, ConfigurationError, NotFound, StoreConflict
 from callkeeper.jobs.holding import RATIFY_DAYS
+from callkeeper.jobs.listening import LAWFUL_PURPOSES, PURPOSES
 from callkeeper.jobs.pages import counted as _n
 from callkeeper.jobs.pages import day_in_words, number, render, time_in_words
 from callkeeper.jobs.reconciling import FINDINGS
@@ -49,10 +50,6 @@ OPEN_AT_VENDOR_DAYS = 14
 """From there on the vendor's copy is no longer "deleted after six months" (docs/adr/0182)."""
 LOOK_BACK_DAYS = 7
 """Openings, disclosures and fields of so many days are judged: one wrong one is told for a week, not for years."""
-PURPOSES = ("customer_care", "quality", "verification", "training")
-"""The notice's four, for a controller's listeners."""
-LAWFUL_PURPOSES = ("subject_request", "legal_claim", "authority", "security")
-"""The law's, for the privacy officer and her deputies (requirements, section 1)."""
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "transcription": ("transcript", "speech_to_text", "stt", "utterance"),
     "analytics": ("sentiment", "emotion", "analytic", "keyword", "topic", "summary", "score"),

@@ -53,7 +53,9 @@ class Store(Protocol):
 
     def head(self, key: str, version_id: str | None = None) -> Stored | None: ...
 
-    def open(self, key: str, version_id: str) -> BinaryIO: ...
+    def open(self, key: str, version_id: str, *, first: int = 0, last: int | None = None) -> BinaryIO:
+        """One version's bytes as a stream; of a range, both ends included, where one is given. Raises NotFound."""
+        ...
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """Every version and delete marker under the prefix, complete."""

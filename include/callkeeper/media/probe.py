@@ -73,7 +73,7 @@ def probe(body: BinaryIO, *, claimed_codec: str | None, content_type: str | None
     head = body.read(_HEAD_BYTES)
     if not head:
         raise NotAudio("audio_empty", "The file is empty.")
-    container = _container(body, head, size, _raw_format(claimed_codec, content_type))
+    container = container_of(body, head, size, raw_format(claimed_codec, content_type))
     av.logging.set_level(None)  # FFmpeg would speak on stderr, which is a log
     try:
         heard = _demux(body, container, size)
@@ -97,14 +97,14 @@ def probe(body: BinaryIO, *, claimed_codec: str | None, content_type: str | None
 # --- which format -----------------------------------------------------------------------------------------------------
 
 
-def _raw_format(claimed_codec: str | None, content_type: str | None) -> str | None:
+def raw_format(claimed_codec: str | None, content_type: str | None) -> str | None:
     """FFmpeg's name of the headerless format that the vendor claims."""
     media_type = (content_type or "").split(";")[0].strip().lower()
     claims = ((claimed_codec or "").strip().lower(), media_type.removeprefix("audio/").removeprefix("x-"))
     return next((_RAW[claim] for claim in claims if claim in _RAW), None)
 
 
-def _container(body: BinaryIO, head: bytes, size: int, raw: str | None) -> str:
+def container_of(body: BinaryIO, head: bytes, size: int, raw: str | None) -> str:
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return "wav"
     for offset, magic, name in _MAGIC:
@@ -191,14 +191,19 @@ class _Heard:
     decoded_tail: bool = False
 
 
-def _demux(body: BinaryIO, container: str, size: int) -> _Heard:
+def opened(body: BinaryIO, container: str) -> Any:
+    """The file as FFmpeg reads it, in that format and no other; to be closed."""
     body.seek(0)
     options = dict(_NO_OTHERS)
     if container in ("wav", "alaw", "mulaw"):
         options["probesize"] = "32"  # the header says it all; analysing would read a megabyte
     if container in ("alaw", "mulaw"):
         options |= _RAW_RATE
-    with av.open(_Nameless(body), "r", format=container, container_options=options, io_open=_refuse_to_open) as file:
+    return av.open(_Nameless(body), "r", format=container, container_options=options, io_open=_refuse_to_open)
+
+
+def _demux(body: BinaryIO, container: str, size: int) -> _Heard:
+    with opened(body, container) as file:
         if not file.streams.audio:
             _not_audio()
         stream = file.streams.audio[0]

@@ -174,10 +174,11 @@ class S3Store:
         digest = base64.b64decode(checksum) if checksum and "-" not in checksum else self._hash(key, version)
         return Stored(key=key, version_id=version, sha256=digest, size_bytes=found["ContentLength"], created=False)
 
-    def open(self, key: str, version_id: str) -> BinaryIO:
-        """One version's bytes as a stream. Raises NotFound."""
+    def open(self, key: str, version_id: str, *, first: int = 0, last: int | None = None) -> BinaryIO:
+        """One version's bytes as a stream; of a range, both ends included, where one is given. Raises NotFound."""
+        part = {"Range": f"bytes={first}-{'' if last is None else last}"} if first or last is not None else {}
         with self._worded("read"):
-            reply = self._s3.get_object(Bucket=self._bucket, Key=key, VersionId=version_id)
+            reply = self._s3.get_object(Bucket=self._bucket, Key=key, VersionId=version_id, **part)
         return cast(BinaryIO, io.BufferedReader(_Stream(self, reply["Body"]), 1 << 20))
 
     def versions(self, prefix: str, *, first: str = "", last: str = "") -> Iterator[ObjectVersion]:

@@ -709,6 +709,76 @@ class LetterSent(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingOpened(Event):
+    """Somebody opened a recording's audio, for a purpose; a request or a disclosure that it was for is named."""
+
+    event_class: ClassVar[EventClass] = "opening"
+    action: ClassVar[str] = "recording.opened"
+    recording: UUID
+    controller: str | None
+    purpose: str
+    ticket: str | None = None
+    disclosure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageBegun(Event):
+    """A copy for the person who asked is being made; what an earlier try left goes."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "package.begun"
+    ticket: str
+    package: UUID
+    expires_on: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageMade(Event):
+    """The copy stands in the store, sealed under its passphrase: so many parts, so many recordings, and the parts' hash."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "package.made"
+    ticket: str
+    package: UUID
+    parts: int
+    recordings: int
+    scope: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageEnded(Event):
+    """The copy can no longer be had: its term is over, it was taken back, or it was never finished. The next night deletes it."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "package.ended"
+    ticket: str | None
+    package: UUID
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageTaken(Event):
+    """Somebody fetched a part of the copy, to hand it over."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "package.taken"
+    ticket: str
+    package: UUID
+    part: int
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassphraseSeen(Event):
+    """Somebody was shown the copy's passphrase, to hand it over by another way."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "passphrase.seen"
+    ticket: str
+    package: UUID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigApplied(Event):
     """The configuration was brought into the tables."""
 

@@ -1,0 +1,122 @@
+"""A copy of a recording's audio that any browser plays; on it, and never on the original, time is muted or a channel left out.
+
+What browsers play goes through as it is, byte by byte. The rest is decoded to PCM16 in WAV: nothing of its sound is lost.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import av
+import av.logging
+
+from callkeeper.errors import CallkeeperError
+from callkeeper.media import probe
+
+CHUNK_BYTES = 1 << 20
+
+_HEAD_BYTES = 4096
+_AS_IT_IS = {
+    ("wav", "pcm_s16le"): ("audio/wav", "wav"),
+    ("wav", "pcm_u8"): ("audio/wav", "wav"),
+    ("mp3", "mp3"): ("audio/mpeg", "mp3"),
+    ("flac", "flac"): ("audio/flac", "flac"),
+    ("mov", "aac"): ("audio/mp4", "m4a"),
+    ("ogg", "opus"): ("audio/ogg", "ogg"),
+    ("ogg", "vorbis"): ("audio/ogg", "ogg"),
+    ("matroska", "opus"): ("audio/webm", "webm"),
+}
+"""(container, codec) that Chromium, Firefox and Safari play, with media type and ending (docs/adr/0222)."""
+WAV = ("audio/wav", "wav")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mute:
+    """A range of the recording's own time, from the first to before the last, and why it is left out (a code)."""
+
+    from_ms: int
+    to_ms: int
+    reason: str
+
+
+def played_as(head: bytes, codec: str | None) -> tuple[str, str, bool]:
+    """Media type and ending of the copy, and whether it is the original's own bytes. ``head``: the file's first bytes."""
+    container = _container(head, codec)
+    found = _AS_IT_IS.get((container, codec or ""))
+    return (*found, True) if found else (*WAV, False)
+
+
+def copy_bytes_at_most(*, size_bytes: int, codec: str | None, audio_ms: int, rate_hz: int, channels: int) -> int:
+    """How large a copy can get, by what is known before it is made: as it is, or decoded. In bytes; a second more than it says."""
+    del codec
+    return max(size_bytes, 44 + (audio_ms // 1000 + 2) * rate_hz * channels * 2)
+
+
+def decode(
+    body: BinaryIO, codec: str | None, target: BinaryIO, *, mutes: Sequence[Mute] = (), channel: int | None = None
+) -> None:
+    """Writes the recording as PCM16 in WAV, silent where it is muted; only that channel of it (from 0), if one is named.
+
+    Both files are seekable; nothing but sound is taken over: a file's tags may hold names. Raises CallkeeperError.
+    """
+    body.seek(0)
+    head = body.read(_HEAD_BYTES)
+    container = _container(head, codec)
+    av.logging.set_level(None)  # FFmpeg would speak on stderr, which is a log
+    try:
+        with probe.opened(body, container) as file:
+            stream = file.streams.audio[0]
+            width = 1 if channel is not None else stream.codec_context.channels
+            if channel is not None and channel >= stream.codec_context.channels:
+                raise CallkeeperError("The recording has no such channel.", mend="Look at it again.")
+            with wave.open(target, "wb") as out:
+                out.setparams((width, 2, stream.codec_context.sample_rate, 0, "NONE", ""))
+                at = 0
+                for samples, whole in _samples(file, stream):
+                    kept = samples[channel::whole] if channel is not None else samples
+                    _silence(kept, width, at, stream.codec_context.sample_rate, mutes)
+                    at += len(kept) // width
+                    out.writeframesraw(kept.tobytes())
+    except (av.FFmpegError, wave.Error, ValueError, IndexError):
+        raise CallkeeperError(
+            "The audio of a recording could not be decoded.", mend="Leave it out, or give it by hand."
+        ) from None
+
+
+def _samples(file: Any, stream: Any) -> Iterator[tuple[array[int], int]]:
+    """The sound as interleaved 16-bit samples, and how many channels they are of; what does not decode is passed over."""
+    resampler = av.AudioResampler(format="s16")
+    for packet in file.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        for frame in frames:
+            yield from map(_plain, resampler.resample(frame))
+    yield from map(_plain, resampler.resample(None))
+
+
+def _plain(frame: Any) -> tuple[array[int], int]:
+    channels = frame.layout.nb_channels
+    samples = array("h")
+    samples.frombytes(bytes(frame.planes[0])[: frame.samples * channels * 2])
+    return samples, channels
+
+
+def _silence(samples: array[int], width: int, at: int, rate: int, mutes: Sequence[Mute]) -> None:
+    """Zeroes what is muted of samples that begin with the recording's ``at``-th, a whole sample more on both sides."""
+    n = len(samples) // width
+    for mute in mutes:
+        first = max(mute.from_ms * rate // 1000 - at, 0)
+        last = min(-(-mute.to_ms * rate // 1000) - at, n)
+        if first < last:
+            samples[first * width : last * width] = array("h", bytes((last - first) * width * 2))
+
+
+def _container(head: bytes, codec: str | None) -> str:
+    return probe.container_of(io.BytesIO(head), head, len(head), probe.raw_format(codec, None))
