@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import stat
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from callkeeper import letters
+from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import LetterIncomplete, NotAllowed, NotFound
 from callkeeper.jobs import answering, fulfilling
 from callkeeper.letters import Addressee, Kind
@@ -20,6 +24,7 @@ from installation import ACTOR, DAY, OFFICER, Installation, at
 CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
 LINE = E164("+358207001234")
 TODAY = date(2026, 11, 25)
+Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -316,3 +321,55 @@ def test_a_letter_is_in_the_tickets_language(kept, language):
 
     authority = {"fi": "tietosuojavaltuutettu", "sv": "dataombudsmannen", "en": "Data Protection Ombudsman"}[language]
     assert authority.lower() in written(kept, ticket).lower()
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(kept, monkeypatch) -> Command:
+    monkeypatch.setattr("callkeeper.settings.load", lambda: kept.settings)
+    monkeypatch.setattr("callkeeper.commands.signin.sign_in", lambda app, account, duties: account)
+
+    def run(*words: str, typed: str | None = None) -> Result:
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(ticket_command.group, [*words, "--as", "officer"], input=typed)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    return run
+
+
+def test_an_officer_prints_a_letter_and_types_the_address_for_that_print(command, kept, tmp_path):
+    ticket, paper = opened(kept), tmp_path / "receipt.pdf"
+
+    done = command("letter", ticket, "--out", str(paper), "--address", typed="Aino Esimerkki\nMallikatu 5\n\n")
+
+    assert done.output.splitlines()[-1] == f"We have received your request: {paper}, {paper.with_suffix('.txt')}"
+    assert paper.read_bytes().startswith(b"%PDF")
+    assert "Aino Esimerkki\nMallikatu 5" in paper.with_suffix(".txt").read_text()
+    assert stat.S_IMODE(paper.stat().st_mode) == stat.S_IMODE(paper.with_suffix(".txt").stat().st_mode) == 0o600
+    with pytest.raises(NotAllowed, match="is there already"):
+        command("letter", ticket, "--out", str(paper))
+
+
+def test_an_address_comes_from_a_file_and_never_from_the_command_line(command, kept, tmp_path):
+    ticket = opened(kept)
+    (tmp_path / "to").write_text("Aino Esimerkki\n\nMallikatu 5\n")
+
+    command("letter", ticket, "receipt", "--out", str(tmp_path / "a.pdf"), "--address-file", str(tmp_path / "to"))
+    assert "Aino Esimerkki\nMallikatu 5" in (tmp_path / "a.txt").read_text()
+    assert command("letter", ticket, "receipt", "Aino", "--out", str(tmp_path / "b.pdf")).exit_code == 2
+
+
+def test_a_sent_letter_is_noted_and_what_is_left_is_said(command, kept, tmp_path):
+    ticket = opened(kept)
+    with kept.connect() as conn:
+        fulfilling.ask(conn, ticket, "identity", OFFICER)
+    with pytest.raises(NotAllowed, match="It asks for receipt, identity"):
+        command("letter", ticket, "--out", str(tmp_path / "a.pdf"))
+    command("letter", ticket, "receipt", "--out", str(tmp_path / "a.pdf"))
+
+    done = command("sent", ticket, "receipt", "--channel", "email")
+
+    assert done.output == f"{ticket}: receipt was sent. It still asks for: identity.\n"

@@ -12,6 +12,7 @@ import click
 
 from callkeeper import settings, tickets, wiring
 from callkeeper.clock import HELSINKI
+from callkeeper.commands import letter as letter_
 from callkeeper.commands import scope
 from callkeeper.jobs import fulfilling
 from callkeeper.tickets import (
@@ -37,6 +38,10 @@ TICKET = click.argument("ticket", metavar="TICKET")
 @click.group("ticket")
 def group() -> None:
     """Take a person's request in, which freezes what it is about; see what is due; end it."""
+
+
+group.add_command(letter_.letter)
+group.add_command(letter_.sent)
 
 
 @group.command("open")
