@@ -45,6 +45,8 @@ ALLOWED = {
     "language",
     # an access package: its id, its day, how many parts of which kind; an opening's disclosure by its reference
     "package", "expires_on", "parts", "part", "disclosure",
+    # a disclosure: its reference and the package's, a day; never to whom
+    "what",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

@@ -779,6 +779,103 @@ class PassphraseSeen(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureDrafted(Event):
+    """What is to be given to somebody was written down; nothing is given yet, and nothing is held by it.
+
+    ``scope`` is the hash of exactly these recordings and this recipient; ``counts`` are by company. No event of a disclosure
+    tells to whom: what the law forbids to tell looks like any other.
+    """
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.drafted"
+    disclosure: str
+    purpose: str
+    recordings: int
+    counts: Mapping[str, int]
+    scope: str
+    state_after: str = "drafted"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureMoved(Event):
+    """A disclosure went on: asked for, approved by a second person, or withdrawn."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.moved"
+    disclosure: str
+    state_before: str
+    state_after: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureMade(Event):
+    """The package of a disclosure stands in the store, encrypted: a copy of each recording, with checksums and a receipt."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.made"
+    disclosure: str
+    package: UUID
+    recordings: int
+    expires_on: str
+    state_before: str
+    state_after: str = "made"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingDisclosed(Event):
+    """A copy of a recording was handed over with a disclosure."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "recording.disclosed"
+    recording: UUID
+    controller: str
+    disclosure: str
+    purpose: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureHandedOver(Event):
+    """The package of a disclosure was handed over, against a receipt."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.handed_over"
+    disclosure: str
+    channel: str
+    recordings: int
+    state_before: str
+    state_after: str = "handed_over"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureMayBeTold(Event):
+    """The law no longer forbids to tell of a disclosure; before this, no event says that it did."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.may_be_told"
+    disclosure: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureSeen(Event):
+    """Somebody looked at what is sealed of a disclosure, its passphrase, or took out its package."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.seen"
+    disclosure: str
+    what: Literal["facts", "passphrase", "package"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisclosureForgotten(Event):
+    """A disclosure's term is over: who the recipient was, and its reference, are erased."""
+
+    event_class: ClassVar[EventClass] = "disclosure"
+    action: ClassVar[str] = "disclosure.forgotten"
+    disclosure: str
+    erase_on: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigApplied(Event):
     """The configuration was brought into the tables."""
 

@@ -1,0 +1,140 @@
+-- name: number_disclosure!
+-- One draft takes a disclosure's number at a time, until the transaction ends.
+select pg_advisory_xact_lock(hashtextextended('callkeeper.disclosure', 0));
+
+-- name: next_disclosure^
+-- The day on which a disclosure is drafted now, and how many its year has with it.
+select y.today, coalesce(max(split_part(d.disclosure, '-', 3)::integer), 0) + 1 as n
+from (select helsinki_day(callkeeper_now()) as today) y
+left join disclosure d on starts_with(d.disclosure, 'DIS-' || to_char(y.today, 'YYYY') || '-')
+group by y.today;
+
+-- name: recordings_to_disclose
+-- Recordings in the catalogue, and what stands in the way of ordinary use: past its term, an approved deletion, a blocker, an undecided
+-- erasure. What is asked about and is not there is not told.
+select r.recording, r.controller, r.eligible_at <= callkeeper_now() as expired,
+    exists (select from deletion d where d.recording = r.recording and d.state <> 'withdrawn') as leaving,
+    exists (select from blocker b where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at))
+        or exists (select from blocker_cover c join blocker b on b.blocker = c.blocker where c.recording = r.recording and b.ended_at is null) as blocked,
+    exists (select from ticket_recording f join ticket t on t.ticket = f.ticket
+            where f.recording = r.recording and f.state <> 'excluded' and t.access_right = 'erasure' and t.closed_at is null) as erasure_asked
+from recording r where r.recording = any (:recordings);
+
+-- name: recordings_of_case
+-- What a hold covers now, or what a request is about.
+select c.recording from hold h join blocker_cover c on c.blocker = h.blocker where h.case_ref = :case_ref
+union
+select f.recording from ticket_recording f where f.ticket = :case_ref and f.state <> 'excluded';
+
+-- name: draft_disclosure!
+-- What is to be given, to whom, for what, by which law.
+insert into disclosure (disclosure, recipient_kind, recipient, purpose, statute, sealed_facts, untold, scope, drafted_by)
+values (:disclosure, :recipient_kind, :recipient, :purpose, :statute, :sealed_facts, :untold, :scope, :account);
+
+-- name: add_disclosure_recording!
+-- Which recordings.
+insert into disclosure_recording (disclosure, recording, controller)
+select :disclosure, x.recording, x.controller from unnest(:recordings::uuid[], :controllers::text[]) x (recording, controller);
+
+-- name: disclosure_for_change^
+-- A disclosure, for nobody else to change until the transaction ends.
+select * from disclosure where disclosure = :disclosure for update;
+
+-- name: disclosure_asked!
+-- One person wants it.
+update disclosure set state = 'asked', asked_by = :account, asked_at = callkeeper_now(), asked_run = :run where disclosure = :disclosure;
+
+-- name: disclosure_approved!
+-- Another person says yes.
+update disclosure set state = 'approved', approved_by = :account, approved_at = callkeeper_now() where disclosure = :disclosure;
+
+-- name: disclosure_withdrawn!
+-- It comes to nothing.
+update disclosure set state = 'withdrawn', ended_at = callkeeper_now(),
+    erase_on = (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date
+where disclosure = :disclosure;
+
+-- name: begin_disclosure_package$
+-- A package that is about to be written, until which day: whoever is killed in the middle leaves its place behind.
+insert into package (package, disclosure, sealed_passphrase, expires_on)
+values (:package, :disclosure, :sealed_passphrase, helsinki_day(callkeeper_now()) + :days::integer)
+returning expires_on;
+
+-- name: disclosure_package_written!
+-- Its parts stand in the store.
+update package set parts = :parts::jsonb where package = :package;
+
+-- name: end_disclosure_packages!
+-- Its packages, written or not, are past their term now; but the one that is named.
+update package set expires_on = least(expires_on, helsinki_day(callkeeper_now()) - 1)
+where disclosure = :disclosure and gone_at is null and package is distinct from :but::uuid;
+
+-- name: end_disclosure_package!
+-- This one is past its term now.
+update package set expires_on = least(expires_on, helsinki_day(callkeeper_now()) - 1) where package = :package;
+
+-- name: disclosure_package^
+-- The package of a disclosure that is there.
+select package, parts, sealed_passphrase, made_at, expires_on from package
+where disclosure = :disclosure and gone_at is null and parts <> '[]' and expires_on >= helsinki_day(callkeeper_now())
+order by made_at desc limit 1;
+
+-- name: disclosure_made!
+-- Its package can be handed over.
+update disclosure set state = 'made', made_at = callkeeper_now() where disclosure = :disclosure;
+
+-- name: note_disclosed_copies!
+-- The checksum and size of each copy.
+update disclosure_recording f set sha256 = x.sha256, bytes = x.bytes
+from unnest(:recordings::uuid[], :sums::bytea[], :sizes::bigint[]) x (recording, sha256, bytes)
+where f.disclosure = :disclosure and f.recording = x.recording;
+
+-- name: note_disclosure_openings!
+-- Each copy opened a recording's audio.
+insert into opening (recording, account, purpose, disclosure) select unnest(:recordings::uuid[]), :account, :purpose, :disclosure;
+
+-- name: disclosure_handed_over!
+-- Its recipient has it.
+update disclosure set state = 'handed_over', handed_over_at = callkeeper_now(), handed_over_by = :account, channel = :channel,
+    ended_at = callkeeper_now(), erase_on = (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date
+where disclosure = :disclosure;
+
+-- name: disclosure_told!
+-- The law no longer forbids to tell of it.
+update disclosure set untold = false where disclosure = :disclosure;
+
+-- name: disclosure_recordings
+-- What a disclosure is about, with what is known of each while it is here.
+select f.recording, f.controller, f.sha256, f.bytes, r.started_at, r.duration_ms, r.line, r.direction, r.caller_state, r.sealed_number,
+    r.sealed_ref, r.vendor, r.identity, r.object_key, r.version_id, r.codec, r.channels, r.sample_rate_hz, r.sha256 as stored_sha256,
+    r.size_bytes
+from disclosure_recording f left join recording r on r.recording = f.recording
+where f.disclosure = :disclosure
+order by r.started_at nulls last, f.recording;
+
+-- name: disclosure_register
+-- The disclosures, the newest first; one of them, if it is named; to whoever is no officer neither drafts nor what may not be told.
+select d.*, c.name as company, count(f.recording) as recordings, max(p.expires_on) as expires_on
+from disclosure d left join controller c on c.controller = d.recipient
+left join disclosure_recording f on f.disclosure = d.disclosure
+left join lateral (
+    select max(expires_on) as expires_on from package k
+    where k.disclosure = d.disclosure and k.gone_at is null and k.parts <> '[]' and k.expires_on >= helsinki_day(callkeeper_now())
+) p on true
+where (:disclosure::text is null or d.disclosure = :disclosure) and (:officer or not (d.untold or d.state = 'drafted'))
+group by d.disclosure, c.name
+order by d.drafted_at desc, d.disclosure desc;
+
+-- name: disclosures_of
+-- What of these recordings was handed over, to whom, when, for what; without what may not be told, unless an officer asks.
+select f.recording, f.controller, d.disclosure, d.recipient_kind, d.recipient, c.name as company, d.purpose, d.statute, d.sealed_facts, d.untold,
+    d.handed_over_at
+from disclosure_recording f join disclosure d on d.disclosure = f.disclosure left join controller c on c.controller = d.recipient
+where f.recording = any (:recordings) and d.state = 'handed_over' and (:officer or not d.untold)
+order by d.handed_over_at, d.disclosure, f.recording;
+
+-- name: forget_disclosures
+-- Who the recipient was and its reference go, once the term is over.
+update disclosure set sealed_facts = null, erased_at = callkeeper_now()
+where erased_at is null and erase_on <= helsinki_day(callkeeper_now())
+returning disclosure, erase_on;
