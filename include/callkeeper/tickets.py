@@ -5,12 +5,15 @@ A ticket knows no name and no address: of the person it has what is searched, ha
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Literal, NewType, get_args
+from uuid import UUID
 
 from callkeeper.clock import add_months, request_due, request_due_extended
 from callkeeper.errors import NotAllowed
@@ -32,6 +35,18 @@ Evidence = Literal["callback", "strong", "other"]
 EVIDENCES: tuple[Evidence, ...] = get_args(Evidence)
 Question = Literal["identity", "clarification"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
+Asked = Literal["numbers", "period", "calls", "which", "what_is_wrong", "situation"]
+"""What the person is asked to make clear: codes that the letters have words for."""
+ASKED: tuple[Asked, ...] = get_args(Asked)
+MuteReason = Literal["other_person", "not_yours", "secret"]
+"""Why a range is not on the copy: somebody else's rights (Art. 15(4)), it is not about the person, a secret."""
+MUTE_REASONS: tuple[MuteReason, ...] = get_args(MuteReason)
+Correctable = Literal["number", "time", "line", "statement"]
+"""What a rectification puts right, or, a statement, adds. The audio is never touched (GDPR Art. 16; requirements, section 4)."""
+CORRECTABLE: tuple[Correctable, ...] = get_args(Correctable)
+LiftReason = Literal["accurate", "corrected", "decided", "not_needed", "asked"]
+"""Why a restriction ends (GDPR Art. 18(1), (3))."""
+LIFT_REASONS: tuple[LiftReason, ...] = get_args(LiftReason)
 ClosedAs = Literal["withdrawn", "answered_by_hand", "opened_in_error"]
 """How an officer ends a ticket by her word alone."""
 CLOSED_AS: tuple[ClosedAs, ...] = get_args(ClosedAs)
@@ -50,6 +65,10 @@ UNPROVEN_DAYS = 30
 """Requirements, section 2: so long a freeze stands on an identity that nobody has proven, until somebody looks."""
 WINDOW = timedelta(hours=25)
 """The longest time of a line or a company that one person's calls are looked for in: a Helsinki day. More is the whole switchboard."""
+SUPPRESSED_MONTHS = 12
+"""Requirements, section 4: numbers change hands, so somebody looks again whether calls from one are still not to be kept."""
+RESTRICTED_MONTHS = 12
+"""A restriction that stands is looked at again by then."""
 OLDEST_MONTHS = 12
 """A receipt that is longer ago is taken for a slip of the pen."""
 
@@ -105,7 +124,7 @@ LAWFUL: Mapping[State, frozenset[State]] = {
     S.open: frozenset({S.identity_asked, S.clarification_asked, S.previewed, S.refused, S.closed}),
     S.identity_asked: frozenset({S.open, S.refused, S.closed}),
     S.clarification_asked: frozenset({S.open, S.refused, S.closed}),
-    S.previewed: frozenset({S.previewed, S.approved, S.narrowed, S.refused, S.identity_asked, S.clarification_asked, S.closed}),
+    S.previewed: frozenset({S.previewed, S.approved, S.narrowed, S.open, S.refused, S.identity_asked, S.clarification_asked, S.closed}),
     S.narrowed: frozenset({S.previewed, S.closed}),
     # A scope that has changed since is looked at anew.
     S.approved: frozenset({S.seconded, S.carried_out, S.previewed, S.closed}),
@@ -133,9 +152,62 @@ GROUNDS_OF: Mapping[Ground, frozenset[Right]] = {
 """Which rights a ground can refuse; there is no other ground."""
 
 
-def takes_two(right: Right, identity: str) -> bool:
-    """Whether a second person must say yes: to erasure always, to handing out audio on weak evidence (requirements, section 4)."""
-    return right in (Right.erasure, Right.objection) or (right is Right.access and identity != "strong")
+def takes_two(right: Right, identity: str, recordings: int = 1) -> bool:
+    """Whether a second person must say yes: to erasure always, to handing out audio on weak evidence (requirements, section 4).
+
+    To nothing at all, where nothing was found, one is enough.
+    """
+    return bool(recordings) and (
+        right in (Right.erasure, Right.objection) or (right is Right.access and identity != "strong")
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mute:
+    """A range of the copy without sound: milliseconds from the start, ``to_ms`` exclusive; and why."""
+
+    from_ms: int
+    to_ms: int
+    reason: MuteReason
+
+
+def check_mutes(mutes: Iterable[Mute], *, channel: int | None, duration_ms: int, channels: int) -> tuple[Mute, ...]:
+    """The ranges in their order, if a recording of that length and so many channels has them. Raises NotAllowed."""
+    ordered = tuple(sorted(mutes, key=lambda mute: mute.from_ms))
+    for mute in ordered:
+        if mute.reason not in MUTE_REASONS:
+            raise NotAllowed("A muted range has a reason.", mend=f"Known: {', '.join(MUTE_REASONS)}.")
+        if not 0 <= mute.from_ms < mute.to_ms:
+            raise NotAllowed("A muted range ends after it begins, and neither is before the start.")
+        if mute.from_ms >= duration_ms:
+            raise NotAllowed("A muted range begins after the recording has ended.")
+    if any(one.to_ms > other.from_ms for one, other in pairwise(ordered)):
+        raise NotAllowed("Two muted ranges overlap.", mend="Say them as one.")
+    if channel is not None and not (0 <= channel < channels and channels > 1):
+        raise NotAllowed(
+            f"The recording has {channels} channel{'s' if channels > 1 else ''}: there is no other to leave out.",
+            mend="Mute ranges instead.",
+        )
+    return ordered
+
+
+def entry(
+    recording: UUID, *, channel: int | None, mutes: Sequence[Mute], corrected: Mapping[Correctable, bytes]
+) -> str:
+    """A recording's place in a scope: its id, and what of its copy is left out or what of its row is put right.
+
+    ``corrected``: the hash of the sealed value of each thing that is corrected; of the value itself nothing can be told from it.
+    """
+    said = str(recording)
+    if channel is not None or mutes:
+        said += f" {_canonical([channel, [[m.from_ms, m.to_ms, m.reason] for m in mutes]])}"
+    if corrected:
+        said += f" {_canonical({what: digest.hex() for what, digest in corrected.items()})}"
+    return said
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -158,6 +230,16 @@ def move(before: State, after: State) -> State:
     if after not in LAWFUL[before]:
         raise NotAllowed(f"A ticket that is {before.replace('_', ' ')} cannot become {after.replace('_', ' ')}.")
     return after
+
+
+def taken_back(right: Right, before: State) -> State:
+    """Where a copy that was made and not handed over goes back to: the officer looks again. Raises NotAllowed."""
+    if right is not Right.access or before is not State.carried_out:
+        raise NotAllowed(
+            "Only a copy that is made and not released yet can be taken back.",
+            mend="What was erased, restricted or corrected stays so.",
+        )
+    return State.previewed
 
 
 def due(received_on: date, today: date) -> date:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from callkeeper import blockers, controllers, db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import explaining, fulfilling, watching
+from callkeeper.jobs import carrying_out, explaining, fulfilling, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import Searched
 from callkeeper.phone import E164
@@ -392,7 +392,7 @@ def second(office: Installation, ticket: str, account: str = "approver", scope: 
 
 def carry_out(office: Installation, ticket: str) -> int:
     with office.connect() as conn:
-        return fulfilling.carry_out(conn, office.app.keyring, ticket, OFFICER)
+        return carrying_out.carry_out(conn, office.app, ticket, OFFICER)
 
 
 def delivered(office: Installation, ticket: str) -> str:
@@ -597,12 +597,19 @@ def test_a_portability_request_is_answered_that_it_does_not_apply(kept):
     assert delivered(kept, ticket) == "refused"
 
 
-def test_a_restriction_is_not_decided_here_and_stays_frozen(kept):
-    ticket = proven(kept, opened(kept, Right.restriction))
+def test_a_portability_request_has_no_yes(kept):
+    ticket = proven(kept, opened(kept, Right.portability))
     preview(kept, ticket)
 
-    with pytest.raises(NotAllowed, match="leaves the rest to you"):
+    with pytest.raises(NotAllowed, match="there is no yes to it"):
         approve(kept, ticket)
+
+
+def test_what_is_approved_and_not_carried_out_stays_frozen(kept):
+    ticket = proven(kept, opened(kept, Right.restriction))
+    preview(kept, ticket)
+    assert not approve(kept, ticket)
+
     with kept.connect() as conn:
         assert fulfilling.show(conn, ticket).freezes
 

@@ -47,6 +47,7 @@ ALLOWED = {
     "package", "expires_on", "parts", "part", "disclosure",
     # a disclosure: its reference and the package's, a day; never to whom
     "what",
+    "noted", "lifts_on",
 }  # fmt: skip
 """Ids, codes and counts (requirements, §5). Who adds a field here has asked what could stand in it."""
 

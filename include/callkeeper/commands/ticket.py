@@ -14,7 +14,7 @@ from callkeeper import settings, tickets, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import letter as letter_
 from callkeeper.commands import scope
-from callkeeper.jobs import fulfilling
+from callkeeper.jobs import carrying_out, fulfilling
 from callkeeper.tickets import (
     Call,
     Channel,
@@ -341,7 +341,7 @@ def erase(ticket: str, account: str | None) -> None:
     """Has the next night erase exactly what two people approved; what a legal ground keeps goes when that ends, by itself."""
     app, who = _officer(account)
     with app.connect() as conn:
-        n = fulfilling.carry_out(conn, app.keyring, ticket, app.actor(conn, account=who))
+        n = carrying_out.carry_out(conn, app, ticket, app.actor(conn, account=who))
     click.echo(f"{ticket}: {_n(n, 'recording') or 'no recording'} to go, by the next night.")
 
 

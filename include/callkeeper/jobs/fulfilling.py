@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from hashlib import sha256
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -25,34 +26,38 @@ from callkeeper.phone import E164
 from callkeeper.pseudonyms import Keyring
 from callkeeper.tickets import (
     FREEZES,
+    Asked,
     Call,
     Channel,
     ClosedAs,
+    Correctable,
     Evidence,
     Exclusion,
     ExtensionReason,
     Ground,
     Language,
+    Mute,
     Question,
     Right,
     State,
     TicketId,
 )
 from callkeeper.trail import subjects
-from callkeeper.trail.append import ANY, append
+from callkeeper.trail.append import append
 from callkeeper.trail.events import (
     Actor,
     BlockerLapsed,
-    DeletionPlanned,
     Event,
     TicketExtended,
     TicketForgotten,
     TicketIdentityProven,
     TicketMoved,
+    TicketNoted,
     TicketOpened,
     TicketPreviewed,
     TicketResumed,
     TicketSeen,
+    TicketWidened,
 )
 from callkeeper.trail.events import read as read_event
 
@@ -60,10 +65,13 @@ OFFICERS = ("privacy_officers", "deputies")
 """Who takes a request in, reads it and ends it."""
 SECONDERS = (*OFFICERS, "approvers")
 """Who may be the second person: another account, always."""
-DECIDED_HERE = (Right.access, Right.erasure)
-"""The rights to which a yes can be said here. A yes to a restriction, say, would have to outlast its ticket."""
-Outcome = Literal["fulfilled", "deferred", "refused"]
-"""What a ticket came to. Deferred: of some a legal ground keeps the audio for now; they go when it ends, by themselves."""
+NOES = ("dsr_not_seconded", "dsr_take_back")
+"""Decisions after which no earlier yes counts."""
+GOES = (Right.erasure, Right.objection)
+"""The rights of which a yes means that recordings go, by the journal."""
+Outcome = Literal["fulfilled", "deferred", "refused", "no_data", "days_missing"]
+"""What a ticket came to. Deferred: of some a legal ground keeps the audio for now; they go when it ends, by themselves.
+Days missing: nothing was found, and nobody can say yet that there is nothing."""
 READERS = (*OFFICERS, "approvers")
 """Who may see that there is one, and what is due."""
 
@@ -142,39 +150,25 @@ def open_ticket(
     From the commit on neither the night nor a deletion under way passes the freeze by, and calls that are still to come are
     covered too, identity proven or not (requirements, section 2). Raises NotAllowed for what cannot be one person's.
     """
-    asked, calls = tuple(dict.fromkeys(numbers)), tuple(map(tickets.check_call, times))
+    wanted, calls = tuple(dict.fromkeys(numbers)), tuple(map(tickets.check_call, times))
     due_on = tickets.due(received_on, helsinki_day(db.now(conn)))
-    _check_scope(conn, asked, calls)
+    _check_scope(conn, wanted, calls)
     # A statement of its own, before anything is looked at (architecture, rule 3).
     db.lock_blockers(conn, exclusive=True)
     q = db.queries()
-    if q.newer_key(conn, key_ids=[key.key_id for key in keyring.keys]):
-        raise NotAllowed(
-            "A key was rotated since this program began.", mend="Start it again, and take the request in then."
-        )
+    _check_keys(conn, keyring)
     q.number_ticket(conn)
     opened = q.next_ticket(conn)
     ticket = tickets.reference(opened.today.year, opened.n)
-    hashes = {number: list(keyring.pseudonyms(number).values()) for number in asked}
-    every = [pseudonym for those in hashes.values() for pseudonym in those]
+    every = _hashes(keyring, wanted)
     linked_to = q.earlier_ticket(conn, pseudonyms=every) if every else None
     q.open_ticket(
         conn, ticket=ticket, right=right, received_on=received_on, channel=channel, language=language, controller=controller,
         account=account, due_on=due_on, linked_to=linked_to,
     )  # fmt: skip
-    sealer = keyring.sealer("number")
-    for n, number in enumerate(asked, start=1):
-        q.add_ticket_subject(
-            conn, ticket=ticket, n=n, kind="number", pseudonyms=hashes[number],
-            sealed_number=sealer.seal(number.encode(), ticket.encode()), from_at=None, to_at=None, line=None, controller=controller,
-        )  # fmt: skip
-    for n, call in enumerate(calls, start=len(asked) + 1):
-        q.add_ticket_subject(
-            conn, ticket=ticket, n=n, kind="time", pseudonyms=None, sealed_number=None, from_at=call.from_at, to_at=call.to_at,
-            line=call.line, controller=call.controller or controller,
-        )  # fmt: skip
+    _add_subjects(conn, keyring, ticket, wanted, calls, controller)
     placed = _freezes(ticket, right, every, calls, controller, account, opened.today)
-    who = [subjects.refer(conn, ticket, name) for name in (*asked, *map(_spelled, calls))]
+    who = [subjects.refer(conn, ticket, name) for name in (*wanted, *map(_spelled, calls))]
     append(
         conn,
         actor,
@@ -191,6 +185,42 @@ def open_ticket(
     for blocker in placed:
         blockers.cover(conn, blocker.blocker)
     return ticket
+
+
+def _check_keys(conn: db.Connection, keyring: Keyring) -> None:
+    if db.queries().newer_key(conn, key_ids=[key.key_id for key in keyring.keys]):
+        raise NotAllowed(
+            "A key was rotated since this program began.", mend="Start it again, and take the request in then."
+        )
+
+
+def _hashes(keyring: Keyring, numbers: Iterable[E164]) -> list[bytes]:
+    """The numbers' pseudonyms under every live key."""
+    return [pseudonym for number in numbers for pseudonym in keyring.pseudonyms(number).values()]
+
+
+def _add_subjects(
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    numbers: Sequence[E164],
+    calls: Sequence[Call],
+    controller: str | None,
+) -> list[bytes]:
+    """Writes down what is searched, after what is searched already; gives the numbers' pseudonyms."""
+    q, sealer = db.queries(), keyring.sealer("number")
+    first = q.count_subjects(conn, ticket=ticket) + 1
+    for n, number in enumerate(numbers, start=first):
+        q.add_ticket_subject(
+            conn, ticket=ticket, n=n, kind="number", pseudonyms=_hashes(keyring, [number]),
+            sealed_number=sealer.seal(number.encode(), ticket.encode()), from_at=None, to_at=None, line=None, controller=controller,
+        )  # fmt: skip
+    for n, call in enumerate(calls, start=first + len(numbers)):
+        q.add_ticket_subject(
+            conn, ticket=ticket, n=n, kind="time", pseudonyms=None, sealed_number=None, from_at=call.from_at, to_at=call.to_at,
+            line=call.line, controller=call.controller or controller,
+        )  # fmt: skip
+    return _hashes(keyring, numbers)
 
 
 def _check_scope(conn: db.Connection, numbers: Sequence[E164], calls: Sequence[Call]) -> None:
@@ -241,17 +271,81 @@ def _spelled(call: Call) -> str:
 # --- on its way ---------------------------------------------------------------------------------------------------------
 
 
-def ask(conn: db.Connection, ticket: str, question: Question, actor: Actor) -> None:
-    """Notes that the person was asked who they are, or what they mean; commits. The clock goes on: alerts know of no pause."""
+def ask(conn: db.Connection, ticket: str, question: Question, actor: Actor, *, about: Sequence[Asked] = ()) -> None:
+    """Notes that the person was asked who they are, or what they mean (``about``: codes); commits.
+
+    The clock goes on: alerts know of no pause.
+    """
+    if unknown := set(about) - set(tickets.ASKED):
+        raise NotAllowed(
+            f"{len(unknown)} of the things asked {'is' if len(unknown) == 1 else 'are'} no code.",
+            mend=f"Known: {', '.join(tickets.ASKED)}.",
+        )
     row = _change(conn, ticket)
-    _move(conn, row, State.identity_asked if question == "identity" else State.clarification_asked, actor)
+    move(conn, row, State.identity_asked if question == "identity" else State.clarification_asked, actor)
+    db.queries().note_asked(conn, ticket=ticket, asked=list(dict.fromkeys(about)))
     conn.commit()
+
+
+def asked(conn: db.Connection, ticket: str) -> tuple[Asked, ...]:
+    """What the person was last asked to make clear."""
+    return tuple(db.queries().what_was_asked(conn, ticket=ticket) or ())
 
 
 def answered(conn: db.Connection, ticket: str, actor: Actor) -> None:
     """Notes that the person has answered; commits."""
-    _move(conn, _change(conn, ticket), State.open, actor)
+    row = _change(conn, ticket)
+    move(conn, row, State.open, actor)
+    if row.state not in (State.identity_asked, State.clarification_asked):
+        raise NotAllowed(f"A ticket that is {_said(row.state)} waits for no answer of the person's.")
     conn.commit()
+
+
+def add_numbers(
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    numbers: Iterable[E164],
+    times: Iterable[Call],
+    account: str,
+    actor: Actor,
+) -> None:
+    """Searches for more, as the person has made clear, and freezes that too, in one transaction; commits.
+
+    A number that is new is proven to be nobody's yet: identity has to be proven anew. Raises NotAllowed for what cannot be one
+    person's, and once something was decided.
+    """
+    show(conn, ticket)
+    # A statement of its own, before anything is looked at (architecture, rule 3).
+    db.lock_blockers(conn, exclusive=True)
+    row = for_change(conn, ticket)
+    if row.state not in (State.open, State.identity_asked, State.clarification_asked, State.previewed):
+        raise NotAllowed(
+            f"A ticket that is {_said(row.state)} is about what it is about.",
+            mend="`callkeeper ticket preview TICKET` takes a decision back; more can be added then.",
+        )
+    q, right = db.queries(), Right(row.access_right)
+    known = {bytes(one) for one in q.ticket_pseudonyms(conn, ticket=ticket)}
+    fresh = tuple(n for n in dict.fromkeys(numbers) if known.isdisjoint(keyring.pseudonyms(n).values()))
+    calls = tuple(map(tickets.check_call, times))
+    if not fresh and not calls:
+        raise NotAllowed("This is searched already.", mend="Nothing was changed.")
+    _check_scope(conn, fresh, calls)
+    _check_keys(conn, keyring)
+    every = _add_subjects(conn, keyring, ticket, fresh, calls, row.controller)
+    today = helsinki_day(db.now(conn))
+    placed = _freezes(TicketId(ticket), right, every, calls, row.controller, account, today)
+    who = tuple(subjects.refer(conn, ticket, name) for name in (*fresh, *map(_spelled, calls)))
+    append(conn, actor, [TicketWidened(ticket=ticket, subjects=who, blockers=tuple(b.blocker for b in placed))])
+    for blocker in placed:
+        blockers.add(conn, blocker, actor)
+    if fresh:
+        q.identity_unproven(conn, ticket=ticket)
+    if row.state != State.open:
+        move(conn, row, State.open, actor, "widened")
+    conn.commit()
+    for blocker in placed:
+        blockers.cover(conn, blocker.blocker)
 
 
 def prove_identity(
@@ -281,7 +375,7 @@ def prove_identity(
     before = State(row.state)
     if before not in (State.open, State.identity_asked, State.clarification_asked):
         raise NotAllowed(
-            f"A ticket that is {before.replace('_', ' ')} has its identity settled.",
+            f"A ticket that is {_said(before)} has its identity settled.",
             mend="`callkeeper ticket ask TICKET identity` takes it up again.",
         )
     q = db.queries()
@@ -315,7 +409,7 @@ def extend(conn: db.Connection, ticket: str, reason: ExtensionReason, actor: Act
 class Found:
     """A recording that a search found. ``place``: catalogue, quarantine, leaving, gone; ``open_elsewhere``: other tickets that want it.
 
-    ``duration`` is in whole seconds. Whose the other tickets are is not told.
+    ``duration`` is in whole seconds. Whose the other tickets are is not told. ``mutes`` and ``audio_channel``: what of its copy is left out.
     """
 
     recording: UUID
@@ -329,20 +423,38 @@ class Found:
     direction: str | None
     eligible_at: datetime | None
     open_elsewhere: int
+    outcome: str | None
+    mutes: tuple[Mute, ...]
+    audio_channel: int | None
+    corrects: Mapping[Correctable, bytes]
+    """What is put right, with the hash of the sealed value."""
+
+    @property
+    def entry(self) -> str:
+        """Its place in the scope."""
+        return tickets.entry(self.recording, channel=self.audio_channel, mutes=self.mutes, corrected=self.corrects)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """What an officer decides on: exactly these recordings, by the hash of their ids; and what of the period is not known yet."""
+    """What an officer decides on: exactly these recordings, and of each what is left out of its copy or put right, by a hash.
+
+    ``not_imported``: what of the period is not known yet.
+    """
 
     found: tuple[Found, ...]
     scope: bytes
     not_imported: tuple[NotImported, ...]
 
     @property
+    def chosen(self) -> tuple[Found, ...]:
+        """Those that are not left out."""
+        return tuple(f for f in self.found if f.state != "excluded")
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many there are, by company."""
-        return dict(sorted(Counter(f.controller for f in self.found if f.state != "excluded").items()))
+        return dict(sorted(Counter(f.controller for f in self.chosen).items()))
 
 
 def preview(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) -> Preview:
@@ -350,7 +462,12 @@ def preview(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) ->
 
     Asked again, it finds what has come since, and notes what is there no longer. Raises NotAllowed before identity is proven.
     """
-    row = _change(conn, ticket)
+    return _search_anew(conn, keyring, _change(conn, ticket), actor)
+
+
+def _search_anew(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Actor) -> Preview:
+    """The same of a ticket that is locked already, so that whatever led to it is of one transaction; commits."""
+    ticket = row.ticket
     if row.identity == "unproven":
         raise NotAllowed(
             "Nobody has proven who asks: nothing is searched for them yet.",
@@ -401,6 +518,10 @@ def seen(conn: db.Connection, ticket: str) -> Preview:
 
 
 def _preview(conn: db.Connection, ticket: str) -> Preview:
+    q = db.queries()
+    corrected: dict[UUID, dict[Correctable, bytes]] = {}
+    for c in q.ticket_corrections(conn, ticket=ticket):
+        corrected.setdefault(c.recording, {})[c.what] = sha256(bytes(c.sealed_after or b"")).digest()
     found = tuple(
         Found(
             recording=row.recording,
@@ -414,10 +535,14 @@ def _preview(conn: db.Connection, ticket: str) -> Preview:
             direction=row.direction,
             eligible_at=row.eligible_at,
             open_elsewhere=row.open_elsewhere,
+            outcome=row.outcome,
+            mutes=tuple(Mute(from_ms=m[0], to_ms=m[1], reason=m[2]) for m in row.mutes or ()),
+            audio_channel=row.channel,
+            corrects=corrected.get(row.recording, {}),
         )
-        for row in db.queries().ticket_recordings(conn, ticket=ticket)
+        for row in q.ticket_recordings(conn, ticket=ticket)
     )
-    scope = decisions.scope_of(f.recording for f in found if f.state != "excluded")
+    scope = decisions.scope_of(f.entry for f in found if f.state != "excluded")
     return Preview(found=found, scope=scope, not_imported=_missing(conn, ticket))
 
 
@@ -433,7 +558,7 @@ def _change(conn: db.Connection, ticket: str) -> db.Row:
     return db.queries().ticket_for_change(conn, ticket=ticket)
 
 
-def _for_change(conn: db.Connection, ticket: str) -> db.Row:
+def for_change(conn: db.Connection, ticket: str) -> db.Row:
     """The same in a transaction that has its lock already. Raises NotFound."""
     row = db.queries().ticket_for_change(conn, ticket=ticket)
     if row is None:
@@ -441,13 +566,14 @@ def _for_change(conn: db.Connection, ticket: str) -> db.Row:
     return row
 
 
-def _move(conn: db.Connection, row: db.Row, after: State, actor: Actor, reason: str | None = None) -> None:
+def move(conn: db.Connection, row: db.Row, after: State, actor: Actor, reason: str | None = None) -> None:
+    """Moves a locked ticket on, with its event, in the caller's transaction. Raises NotAllowed where that is not lawful."""
     before = State(row.state)
     db.queries().move_ticket(conn, ticket=row.ticket, state=tickets.move(before, after))
     append(conn, actor, [TicketMoved(ticket=row.ticket, state_before=before, state_after=after, reason=reason)])
 
 
-# --- two people's yes, or an officer's no -----------------------------------------------------------------------------
+# --- narrower -----------------------------------------------------------------------------------------------------------
 
 
 def leave_out(
@@ -458,9 +584,52 @@ def leave_out(
     for recording, reason in recordings.items():
         if db.queries().leave_out(conn, ticket=ticket, recording=recording, reason=reason) is None:
             raise NotFound(f"Recording {recording} is not among what was found.", mend="Nothing was left out.")
-    _move(conn, row, State.narrowed, actor)
-    conn.commit()
-    return preview(conn, keyring, ticket, actor)
+    return _narrowed(conn, keyring, row, actor)
+
+
+def redact(
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    recording: UUID,
+    *,
+    mutes: Sequence[Mute],
+    channel: int | None,
+    actor: Actor,
+) -> Preview:
+    """Says what the copy of a recording leaves out: ranges, each for a reason, and all but one channel; commits.
+
+    It takes the place of what was said before; nothing, and the copy is whole. The recording itself is not touched. What is
+    left out is a part of the scope, so whoever says yes says it to that. Raises NotAllowed, NotFound.
+    """
+    row, q = _change(conn, ticket), db.queries()
+    if row.access_right != Right.access:
+        raise NotAllowed(f"{ticket} asks for {row.access_right}: no copy of audio is made for it.")
+    shape = q.audio_shape(conn, ticket=ticket, recording=recording)
+    if shape is None:
+        raise NotFound(f"Recording {recording} is not among what was found.", mend="Nothing was changed.")
+    if shape.audio_ms is None:
+        raise NotAllowed(f"The audio of recording {recording} is not here any more, or not yet.")
+    kept = tickets.check_mutes(mutes, channel=channel, duration_ms=shape.audio_ms, channels=shape.channels)
+    said = json.dumps([[m.from_ms, m.to_ms, m.reason] for m in kept]) if kept else None
+    q.redact(conn, ticket=ticket, recording=recording, mutes=said, channel=channel)
+    return _narrowed(conn, keyring, row, actor)
+
+
+def _narrowed(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Actor) -> Preview:
+    move(conn, row, State.narrowed, actor)
+    return _search_anew(conn, keyring, row._replace(state=State.narrowed), actor)
+
+
+# --- two people's yes, or an officer's no -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreed:
+    """What was agreed on, by the decisions' own rows: the scope, and the row of the last yes that it took."""
+
+    preview: Preview
+    decision: int
 
 
 def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes, account: str, actor: Actor) -> bool:
@@ -469,28 +638,34 @@ def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes,
     Raises ScopeChanged if it is not the same any more: then a new preview is due.
     """
     row = _change(conn, ticket)
-    if row.access_right not in DECIDED_HERE:
+    right = Right(row.access_right)
+    if right is Right.portability:
         raise NotAllowed(
-            f"{ticket} asks for {row.access_right}: so far callkeeper keeps its freeze and its clock, and leaves the rest to you.",
-            mend="Answer it by hand; what it froze stays frozen until `callkeeper ticket close`.",
+            "Portability does not apply to what is kept for a legitimate interest (GDPR Art. 20(1)(a)): there is no yes to it.",
+            mend=f"`callkeeper ticket refuse {ticket} --ground not_applicable`: the letter offers a copy under Art. 15.",
         )
     after = tickets.move(State(row.state), State.approved)
-    _same_scope(conn, keyring, row, scope)
+    seen = same_scope(conn, keyring, row, scope)
+    if right is Right.rectification and seen.chosen and not any(f.corrects for f in seen.chosen):
+        raise NotAllowed(
+            "Nothing is put right by this yet.",
+            mend=f"`callkeeper ticket correct {ticket}` says what; a statement of the person's may be all of it.",
+        )
     q = db.queries()
     q.confirm_found(conn, ticket=ticket)
     # An erased row knows nothing any more, and the answer lists what it was.
     answering.remember(conn, keyring, ticket)
     decisions.record(conn, ticket, "dsr_approve", account, scope, actor)
-    _move(conn, row, after, actor)
+    move(conn, row, after, actor)
     conn.commit()
-    return tickets.takes_two(Right(row.access_right), row.identity)
+    return tickets.takes_two(right, row.identity, len(seen.chosen))
 
 
 def second(conn: db.Connection, ticket: str, *, scope: bytes, account: str, actor: Actor) -> None:
     """Another person's yes to what the first one approved, and she saw; commits. Raises NotAllowed to the first one, ScopeChanged."""
     row = _change(conn, ticket)
     after = tickets.move(State(row.state), State.seconded)
-    if not tickets.takes_two(Right(row.access_right), row.identity):
+    if not tickets.takes_two(Right(row.access_right), row.identity, len(_preview(conn, ticket).chosen)):
         raise NotAllowed(f"{ticket} takes one person's yes only, and has it.")
     first = _yes(conn, row, "dsr_approve")
     if first.account == account:
@@ -498,71 +673,133 @@ def second(conn: db.Connection, ticket: str, *, scope: bytes, account: str, acto
     if scope != first.scope:
         raise ScopeChanged
     decisions.record(conn, ticket, "dsr_second", account, scope, actor)
-    _move(conn, row, after, actor)
+    move(conn, row, after, actor)
     conn.commit()
 
 
+def not_seconded(conn: db.Connection, ticket: str, *, account: str, actor: Actor) -> None:
+    """The second person's no: what was approved lies before the officer again; commits.
+
+    The first yes counts no longer, for whatever scope: she looks anew, and says it anew.
+    """
+    row = _change(conn, ticket)
+    if row.state != State.approved:
+        raise NotAllowed(f"A ticket that is {_said(row.state)} waits for no second person.")
+    take_back_yes(conn, row, "dsr_not_seconded", State.previewed, account, actor)
+    conn.commit()
+
+
+def take_back_yes(conn: db.Connection, row: db.Row, why: str, after: State, account: str, actor: Actor) -> None:
+    """A decision after which no earlier yes counts, in the caller's transaction."""
+    decisions.record(conn, row.ticket, why, account, bytes(row.scope), actor)
+    db.queries().move_ticket(conn, ticket=row.ticket, state=after)
+    moved = TicketMoved(
+        ticket=row.ticket, state_before=row.state, state_after=after, reason=why.removeprefix("dsr_")
+    )  # fmt: skip
+    append(conn, actor, [moved])
+
+
+def note_reasons(
+    conn: db.Connection, keyring: Keyring, ticket: str, reasons: str, *, account: str, actor: Actor
+) -> None:
+    """Seals the officer's reasons, for a refusal or for what an answer leaves out, before she decides in Airflow; commits.
+
+    No free text passes through Airflow that way. Said again, it takes the place of what was said before. ``account``: hers.
+    """
+    row = _change(conn, ticket)
+    if row.state in (State.released, State.delivered, State.closed):
+        raise NotAllowed(f"{ticket} is {_said(row.state)}: its letter is written.")
+    if not reasons.strip():
+        raise NotAllowed("There are no reasons in this.", mend="They go into the letter, in its language.")
+    db.queries().seal_facts(conn, ticket=ticket, sealed_facts=_sealed(keyring, row, reasons=reasons.strip()))
+    append(conn, replace(actor, account=account), [TicketNoted(ticket=ticket, noted="reasons")])
+    conn.commit()
+
+
+def noted_reasons(conn: db.Connection, keyring: Keyring, ticket: str) -> str | None:
+    """The officer's reasons, in clear, for the letter; None: there are none."""
+    row = db.queries().ticket_facts(conn, ticket=ticket)
+    return _facts(keyring, row).get("reasons") if row else None
+
+
 def refuse(
-    conn: db.Connection, keyring: Keyring, ticket: str, ground: Ground, *, reasons: str, account: str, actor: Actor
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    ground: Ground,
+    *,
+    reasons: str | None = None,
+    account: str,
+    actor: Actor,
 ) -> None:
     """The officer's no, on a ground that the law lists for that right, with reasons, which are sealed; commits.
 
-    What is frozen stays so until the refusal has reached the person.
+    ``reasons``: else those that were noted. That portability does not apply is the law's own reason, and needs no other. What
+    is frozen stays so until the refusal has reached the person.
     """
     row = _change(conn, ticket)
     right = Right(row.access_right)
     if right not in tickets.GROUNDS_OF[ground]:
         known = ", ".join(g for g in tickets.GROUNDS if right in tickets.GROUNDS_OF[g])
         raise NotAllowed(f"{ground} is no ground to refuse {right}.", mend=f"Known: {known}.")
-    if not reasons.strip():
-        raise NotAllowed("A refusal needs its reasons: they go into the letter.", mend="They are kept sealed.")
+    why = (_facts(keyring, row).get("reasons", "") if reasons is None else reasons).strip()
+    if not why and ground != "not_applicable":
+        raise NotAllowed(
+            "A refusal needs its reasons: they go into the letter.",
+            mend=f"`callkeeper ticket reasons {ticket}` takes them, and keeps them sealed.",
+        )
     before, after = State(row.state), tickets.move(State(row.state), State.refused)
     q = db.queries()
-    q.ticket_refused(conn, ticket=ticket, state=after, sealed_facts=_sealed(keyring, row, reasons=reasons.strip()))
+    sealed = _sealed(keyring, row, reasons=why) if why else row.sealed_facts
+    q.ticket_refused(conn, ticket=ticket, state=after, sealed_facts=sealed)
     q.note_refused(conn, ticket=ticket)
     decisions.record(conn, ticket, f"dsr_refuse:{ground}", account, bytes(row.scope or b""), actor)
     append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=after, reason=ground)])
     conn.commit()
 
 
-def carry_out(conn: db.Connection, keyring: Keyring, ticket: str, actor: Actor) -> int:
-    """Plans the erasure of exactly what two people approved; commits, and says how many recordings go by the next night.
+def agreed(conn: db.Connection, keyring: Keyring, row: db.Row) -> Agreed:
+    """What may be carried out of a ticket that the caller has locked: asked of the decisions' rows, never of its state alone.
 
-    The journal takes it from here: what a hold (or somebody's freeze) covers is deferred, and resumed by the night after its
-    release; the vendor's copy goes too. Asks for the decisions' rows, both about the scope as it is now. Raises ScopeChanged.
+    Each yes is about the ticket's scope as it is now, by the ticket, by what was found and by a new search; the second is
+    another person's, and later than the first; none is older than a no. Raises NotAllowed, ScopeChanged.
     """
-    q = db.queries()
-    # Whoever places a hold now is found by the night, which asks again; a statement of its own, before the look.
-    db.lock_blockers(conn, exclusive=False)
-    row = _for_change(conn, ticket)
-    if row.access_right != Right.erasure:
-        raise NotAllowed(
-            f"{ticket} asks for {row.access_right}: callkeeper carries out erasures only, so far.",
-            mend="Answer it by hand, then `callkeeper ticket close`.",
-        )
-    if row.state != State.seconded:
-        raise NotAllowed(f"{ticket} is {row.state.replace('_', ' ')}: an erasure takes two people's yes first.")
-    first, other = _yes(conn, row, "dsr_approve"), _yes(conn, row, "dsr_second")
-    if first.account == other.account:
-        raise NotAllowed("Both yeses are one person's.")
-    seen = _same_scope(conn, keyring, row, other.scope)
-    which = [f.recording for f in seen.found if f.state != "excluded"]
-    if quarantined := sum(f.place == "quarantine" for f in seen.found if f.state != "excluded"):
-        raise NotAllowed(
-            f"{quarantined} of the recordings are in quarantine, on which somebody decides first.",
-            mend="`callkeeper quarantine`, then a new preview.",
-        )
-    alike: dict[Event, list[UUID]] = {}
-    for planned in list(q.plan_erasure(conn, recordings=which, decision=other.decision)):
-        event = DeletionPlanned(
-            recording=ANY, controller=planned.controller, vendor=planned.vendor, trigger="erasure_approved",
-            reason="subject_request", state_before=planned.state_before,
-        )  # fmt: skip
-        alike.setdefault(event, []).append(planned.recording)
-    append(conn, actor, (), alike=alike)
-    _move(conn, row, State.carried_out, actor)
+    right = Right(row.access_right)
+    two = tickets.takes_two(right, row.identity, len(_preview(conn, row.ticket).chosen))
+    people = "two people's" if two else "the officer's"
+    if row.state not in ((State.seconded,) if two else (State.approved, State.seconded)):
+        raise NotAllowed(f"{row.ticket} is {_said(row.state)}: it takes {people} yes first.")
+    first = last = _yes(conn, row, "dsr_approve")
+    if two:
+        last = _yes(conn, row, "dsr_second")
+        if last.account == first.account:
+            raise NotAllowed("Both yeses are one person's.")
+        if last.decision < first.decision:
+            raise NotAllowed("The second yes was said to an earlier one.", mend="A second person looks again.")
+    return Agreed(preview=same_scope(conn, keyring, row, last.scope), decision=last.decision)
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def release_scope(conn: db.Connection, ticket: str) -> bytes:
+    """What is let go: of an access its package's parts, each by its hash; else what the ticket is about. 32 bytes."""
+    row = db.queries().package_to_release(conn, ticket=ticket)
+    if row is not None:
+        return decisions.scope_of([f"{row.package} {row.parts}"])
+    return decisions.scope_of(f.entry for f in _preview(conn, ticket).chosen)
+
+
+def release(conn: db.Connection, ticket: str, *, account: str, actor: Actor) -> None:
+    """The officer lets package or letter go: exactly this package; commits. Raises NotAllowed while there is none, or while
+    it is not known of each recording what became of it."""
+    row = _change(conn, ticket)
+    after = tickets.move(State(row.state), State.released)
+    db.queries().note_erasures(conn, ticket=ticket)
+    _require_answer(conn, row)
+    decisions.record(conn, ticket, "dsr_release", account, release_scope(conn, ticket), actor)
+    move(conn, row, after, actor)
     conn.commit()
-    return len(which)
 
 
 def record_delivery(
@@ -570,12 +807,13 @@ def record_delivery(
 ) -> Outcome:
     """Notes that the answer was handed over, which ends the ticket and what it froze; commits, and says what it came to.
 
-    Of one that ended as deferred, once all has gone: that the person was told so, too.
-    Raises NotAllowed while it is not known of each recording what became of it.
+    A package must have been released, as it is now; a letter goes with the word of whoever hands it over. Of a ticket that ended
+    as deferred, once all has gone: that the person was told so, too. Raises NotAllowed while it is not known of each recording
+    what became of it.
     """
     q = db.queries()
     db.lock_blockers(conn, exclusive=True)
-    row = _for_change(conn, ticket)
+    row = for_change(conn, ticket)
     before = State(row.state)
     q.note_erasures(conn, ticket=ticket)
     if before is State.closed and ticket in resumed(conn):
@@ -584,20 +822,61 @@ def record_delivery(
         append(conn, actor, [TicketResumed(ticket=ticket, channel=channel)])
         conn.commit()
         return "fulfilled"
-    outcomes = {r.outcome: r.n for r in q.count_outcomes(conn, ticket=ticket)}
-    if before is State.carried_out and outcomes.get(None):
-        raise NotAllowed(
-            f"{outcomes[None]} of its recordings are still on their way out: the answer cannot say yet that they are gone.",
-            mend="The next night deletes. `callkeeper explain` tells of one.",
-        )
-    outcome: Outcome = "refused" if before is State.refused else "deferred" if outcomes.get("deferred") else "fulfilled"
+    if before not in (State.carried_out, State.refused):
+        tickets.move(before, State.delivered)
+    _require_answer(conn, row)
+    scope = release_scope(conn, ticket)
+    if before in (State.carried_out, State.refused):
+        if _has_package(conn, ticket):
+            raise NotAllowed(
+                "The package has not been released.", mend=f"`callkeeper ticket release {ticket}`, then hand it over."
+            )
+        decisions.record(conn, ticket, "dsr_release", account, scope, actor)
+        move(conn, row, State.released, actor)
+        before = State.released
+    let_go = decisions.find(conn, ticket, "dsr_release")
+    after = tickets.move(before, State.delivered)
+    if let_go is None or let_go.scope != scope:
+        raise NotAllowed(f"Nobody has released this answer of {ticket}.", mend=f"`callkeeper ticket release {ticket}`.")
+    outcome = _outcome(conn, ticket)
     q.deliver(conn, ticket=ticket, kind=outcome, account=account, channel=channel)
-    for after in (State.released, State.delivered):
-        append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=tickets.move(before, after))])
-        before = after
-    _end(conn, ticket, before, outcome, years, actor)
+    q.package_delivered(conn, ticket=ticket, account=let_go.account)
+    append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=after)])
+    _end(conn, ticket, after, outcome, years, actor)
     conn.commit()
     return outcome
+
+
+def _outcome(conn: db.Connection, ticket: str) -> Outcome:
+    q = db.queries()
+    outcomes = {r.outcome: r.n for r in q.count_outcomes(conn, ticket=ticket)}
+    if q.was_refused(conn, ticket=ticket):
+        return "refused"
+    if outcomes.get("deferred"):
+        return "deferred"
+    if not outcomes:
+        return "days_missing" if _missing(conn, ticket) else "no_data"
+    return "fulfilled"
+
+
+def _require_answer(conn: db.Connection, row: db.Row) -> None:
+    """Raises NotAllowed while there is nothing that an answer could say, or hand over."""
+    if db.queries().was_refused(conn, ticket=row.ticket):
+        return
+    waits = {r.outcome: r.n for r in db.queries().count_outcomes(conn, ticket=row.ticket)}.get(None)
+    if waits and row.access_right in GOES:
+        raise NotAllowed(
+            f"{waits} of its recordings are still on their way out: the answer cannot say yet that they are gone.",
+            mend="The next night deletes; what a person waits for a copy of goes after that. `callkeeper explain` tells of one.",
+        )
+    if row.access_right == Right.access and _preview(conn, row.ticket).chosen and not _has_package(conn, row.ticket):
+        raise NotAllowed(
+            "There is no package to hand over (any more).", mend="`callkeeper ticket take-back`, and make it anew."
+        )
+
+
+def _has_package(conn: db.Connection, ticket: str) -> bool:
+    return db.queries().package_to_release(conn, ticket=ticket) is not None
 
 
 def resumed(conn: db.Connection) -> list[str]:
@@ -605,11 +884,12 @@ def resumed(conn: db.Connection) -> list[str]:
     return [row.ticket for row in db.queries().resumed_tickets(conn)]
 
 
-def _same_scope(conn: db.Connection, keyring: Keyring, row: db.Row, scope: bytes) -> Preview:
+def same_scope(conn: db.Connection, keyring: Keyring, row: db.Row, scope: bytes) -> Preview:
     """What the ticket is about, if it is still what a person saw: in the ticket and in a new search. Raises ScopeChanged."""
     seen = _preview(conn, row.ticket)
     out = {f.recording for f in seen.found if f.state == "excluded"}
-    now = decisions.scope_of(_search(conn, keyring, row.ticket).keys() - out)
+    entries = {f.recording: f.entry for f in seen.found}
+    now = decisions.scope_of(entries.get(r, str(r)) for r in _search(conn, keyring, row.ticket).keys() - out)
     if not scope or len({bytes(scope), bytes(row.scope or b""), seen.scope, now}) != 1:
         raise ScopeChanged
     return seen
@@ -618,16 +898,30 @@ def _same_scope(conn: db.Connection, keyring: Keyring, row: db.Row, scope: bytes
 def _yes(conn: db.Connection, row: db.Row, action: str) -> decisions.Decision:
     """The last yes of that kind to the ticket's present scope, as a row of ours (architecture, rule 13). Raises NotAllowed."""
     found = decisions.find(conn, row.ticket, action)
-    if found is None or found.scope != bytes(row.scope or b""):
+    no = max(
+        (d.decision for kind in NOES if (d := decisions.find(conn, row.ticket, kind))), default=0
+    )  # fmt: skip
+    if found is None or found.scope != bytes(row.scope or b"") or found.decision < no:
         raise NotAllowed(f"Nobody has said {action} to what {row.ticket} is about now.", mend="Look at it again.")
     return found
 
 
 def _sealed(keyring: Keyring, row: db.Row, **facts: str) -> bytes:
     """The ticket's free text with these added, sealed and bound to it."""
-    bound = row.ticket.encode()
-    known = json.loads(keyring.unseal("reference", row.sealed_facts, bound)) if row.sealed_facts else {}
-    return keyring.sealer("reference").seal(json.dumps(known | facts).encode(), bound)
+    known = _facts(keyring, row)
+    return keyring.sealer("reference").seal(json.dumps(known | facts).encode(), row.ticket.encode())
+
+
+def _facts(keyring: Keyring, row: db.Row) -> dict[str, str]:
+    """The ticket's free text, in clear."""
+    if not row.sealed_facts:
+        return {}
+    facts: dict[str, str] = json.loads(keyring.unseal("reference", row.sealed_facts, row.ticket.encode()))
+    return facts
+
+
+def _said(state: str) -> str:
+    return state.replace("_", " ")
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -642,7 +936,7 @@ def close(conn: db.Connection, ticket: str, outcome: ClosedAs, *, years: int, ac
     show(conn, ticket)
     # Whoever places a blocker holds the lock: none of this ticket's can be coming.
     db.lock_blockers(conn, exclusive=True)
-    free = _end(conn, ticket, State(_for_change(conn, ticket).state), outcome, years, actor)
+    free = _end(conn, ticket, State(for_change(conn, ticket).state), outcome, years, actor)
     conn.commit()
     return free
 

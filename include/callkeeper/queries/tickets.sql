@@ -27,9 +27,38 @@ values (:ticket, :right, :received_on, :channel, :language, :controller, :accoun
 insert into ticket_subject (ticket, n, kind, pseudonyms, sealed_number, from_at, to_at, line, controller)
 values (:ticket, :n, :kind, :pseudonyms, :sealed_number, :from_at, :to_at, :line, :controller);
 
+-- name: count_subjects$
+-- How many things are searched for it.
+select count(*) from ticket_subject where ticket = :ticket;
+
+-- name: ticket_pseudonyms$
+-- The hashes of every number that is searched for it, under the keys that were live at their taking in.
+select coalesce(array_agg(distinct p), '{}') from ticket_subject s cross join lateral unnest(s.pseudonyms) p where s.ticket = :ticket;
+
 -- name: ticket_for_change^
 -- A ticket, for nobody else to change until the transaction ends.
-select ticket, access_right, state, received_on, due_on, extended_to, identity, sealed_facts, scope, account from ticket where ticket = :ticket for update;
+select ticket, access_right, state, received_on, due_on, extended_to, identity, sealed_facts, scope, account, controller, standing, lifts_on, lift_reason
+from ticket where ticket = :ticket for update;
+
+-- name: ticket_facts^
+-- A ticket's sealed free text.
+select ticket, sealed_facts from ticket where ticket = :ticket;
+
+-- name: seal_facts!
+-- Its free text, sealed.
+update ticket set sealed_facts = :sealed_facts where ticket = :ticket;
+
+-- name: note_asked!
+-- What the person was asked to make clear, as codes.
+update ticket set asked = :asked where ticket = :ticket;
+
+-- name: what_was_asked$
+-- The same, to read.
+select asked from ticket where ticket = :ticket;
+
+-- name: identity_unproven!
+-- A number more is searched: whose it is has to be proven.
+update ticket set identity = 'unproven', identity_at = null, identity_by = null where ticket = :ticket;
 
 -- name: move_ticket!
 -- It goes on its way.
@@ -76,6 +105,20 @@ where ticket = :ticket and state <> 'excluded' and not recording = any (:recordi
 update ticket_recording set state = 'excluded', reason = :reason
 where ticket = :ticket and recording = :recording and state <> 'excluded' returning recording;
 
+-- name: audio_shape^
+-- How long a found recording's audio is, and how many channels it has; nulls: it is not here.
+select coalesce(r.audio_ms, q.audio_ms) as audio_ms, coalesce(r.channels, q.channels) as channels
+from ticket_recording f left join recording r on r.recording = f.recording left join quarantine q on q.recording = f.recording
+where f.ticket = :ticket and f.recording = :recording and f.state <> 'excluded';
+
+-- name: redact!
+-- What the copy of a recording leaves out.
+update ticket_recording set mutes = :mutes::jsonb, channel = :channel where ticket = :ticket and recording = :recording;
+
+-- name: ticket_corrections
+-- What of which recording is put right; sealed.
+select recording, what, sealed_before, sealed_after, applied_at from ticket_correction where ticket = :ticket order by recording, what;
+
 -- name: confirm_found!
 -- The officer's yes is about exactly these.
 update ticket_recording set state = 'confirmed' where ticket = :ticket and state = 'found';
@@ -94,7 +137,7 @@ with was as (
     select recording, state from deletion where recording = any (:recordings) for update
 ), planned as (
     insert into deletion (recording, vendor, controller, trigger, object_key, decision)
-    select recording, vendor, controller, 'erasure_approved', object_key, :decision::bigint
+    select recording, vendor, controller, :trigger, object_key, :decision::bigint
     from recording where recording = any (:recordings)
     on conflict (recording) do update set trigger = excluded.trigger, decision = excluded.decision, waits = null, state = 'planned',
         trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else least(deletion.due_at, excluded.due_at) end
@@ -104,18 +147,52 @@ with was as (
 select p.recording, p.vendor, p.controller, coalesce(w.state, 'live') as state_before
 from planned p left join was w on w.recording = p.recording;
 
+-- name: plan_quarantined
+-- The same of what waits in quarantine: two people's yes decides that, too. The journal has the facts of it, as of a rejected call.
+with out as (
+    delete from quarantine where recording = any (:recordings) returning *
+)
+insert into deletion (recording, vendor, identity, revision, controller, line, pseudonym, started_at, trigger, object_key, version_id,
+    legal_hold, sealed_ref, decision)
+select recording, vendor, identity, revision, controller, line, pseudonym, started_at, :trigger, object_key, version_id, legal_hold,
+    sealed_ref, :decision::bigint
+from out
+on conflict (recording) do update set state = 'planned', vendor = excluded.vendor, identity = excluded.identity, revision = excluded.revision,
+    controller = excluded.controller, line = excluded.line, pseudonym = excluded.pseudonym, started_at = excluded.started_at,
+    trigger = excluded.trigger, object_key = excluded.object_key, version_id = excluded.version_id, legal_hold = excluded.legal_hold,
+    sealed_ref = excluded.sealed_ref, waits = null, decision = excluded.decision, night = null, trouble = null,
+    due_at = callkeeper_now(), planned_at = callkeeper_now()
+    where deletion.state = 'withdrawn'
+returning recording, vendor, controller, 'quarantined' as state_before;
+
 -- name: note_erasures!
 -- What has become of what was to be erased: gone here, or kept for now by a legal ground. It may be both, one after the other.
 update ticket_recording f set outcome = x.outcome, outcome_at = callkeeper_now()
 from (
     select d.recording, case when d.store_gone_at is not null then 'erased' when d.state = 'blocked' then 'deferred' end as outcome from deletion d
 ) x, ticket t
-where f.ticket = :ticket and t.ticket = f.ticket and t.access_right = 'erasure' and x.recording = f.recording
+where f.ticket = :ticket and t.ticket = f.ticket and t.access_right in ('erasure', 'objection') and x.recording = f.recording
   and f.state = 'confirmed' and x.outcome is distinct from f.outcome and x.outcome is not null;
 
 -- name: count_outcomes
 -- What became of the recordings that a ticket is about; null: nothing yet.
 select outcome, count(*) as n from ticket_recording where ticket = :ticket and state <> 'excluded' group by 1 order by 1;
+
+-- name: was_refused$
+-- Whether an officer has refused it.
+select exists (select from decision where subject = :ticket and starts_with(action, 'dsr_refuse:'));
+
+-- name: package_to_release^
+-- The package that can be handed over: the last one that is whole, while it can be had.
+select package, parts::text as parts from package
+where ticket = :ticket and gone_at is null and expires_on > helsinki_day(callkeeper_now())
+  and jsonb_array_length(parts) > 0 and not exists (select from jsonb_array_elements(parts) p where not p ? 'version')
+order by made_at desc, package limit 1;
+
+-- name: package_delivered!
+-- It was handed over, and who had released it.
+update package set delivered_at = callkeeper_now(), released_by = :account
+where ticket = :ticket and gone_at is null and expires_on > helsinki_day(callkeeper_now()) and delivered_at is null;
 
 -- name: deliver!
 -- The answer was handed over: by whom, how; never to which address.
@@ -128,7 +205,7 @@ update ticket set state = :state, previewed_at = callkeeper_now(), scope = :scop
 -- name: ticket_recordings
 -- What was found for a ticket, with what is known of each as long as it is here; open_elsewhere: how many other tickets want it too.
 select f.recording, f.controller, f.state, f.reason, coalesce(r.started_at, q.started_at) as started_at,
-    coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.direction, q.direction) as direction,
+    f.outcome, f.mutes, f.channel, coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.direction, q.direction) as direction,
     case when r.recording is not null then 'catalogue' when q.recording is not null then 'quarantine'
         when d.store_gone_at is not null then 'gone' else 'leaving' end as place, r.eligible_at,
     (select count(distinct o.ticket) from ticket o where o.closed_at is null and o.ticket <> f.ticket and (
@@ -161,11 +238,15 @@ update ticket set outcome = 'fulfilled' where ticket = :ticket;
 -- name: forget_tickets
 -- Tickets past their term lose what is personal of them; reference, right, days and outcome stay.
 with over as (
-    update ticket set sealed_facts = null, erased_at = callkeeper_now()
+    update ticket set sealed_facts = null, asked = null, erased_at = callkeeper_now()
     where erase_on <= helsinki_day(callkeeper_now()) and erased_at is null returning ticket, erase_on
 ), searched as (
     update ticket_subject s set pseudonyms = null, sealed_number = null, from_at = null, to_at = null, line = null, controller = null
     from over where s.ticket = over.ticket
+), corrected as (
+    update ticket_correction c set sealed_before = null, sealed_after = null from over where c.ticket = over.ticket
+), redacted as (
+    update ticket_recording f set mutes = null, channel = null from over where f.ticket = over.ticket
 )
 select ticket, erase_on from over order by ticket;
 

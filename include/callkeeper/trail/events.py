@@ -620,6 +620,79 @@ class TicketMoved(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TicketWidened(Event):
+    """The person made clear that more is meant: it is searched too, and frozen in the same transaction.
+
+    ``subjects``: what is new, as hashes under the ticket's own salt (docs/adr/0188).
+    """
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.widened"
+    ticket: str
+    subjects: tuple[str, ...]
+    blockers: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketNoted(Event):
+    """Free text was sealed in a ticket: an officer's reasons, a person's statement. What it says is nowhere else."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.noted"
+    ticket: str
+    noted: Literal["reasons", "correction"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketRestricted(Event):
+    """Recordings are restricted on a person's request (GDPR Art. 18): that stands when the ticket has ended, until it is lifted."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.restricted"
+    ticket: str
+    blocker: UUID
+    recordings: int
+    review_on: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestrictionLifting(Event):
+    """A restriction is to end on that day; the person is told before (GDPR Art. 18(3)). Only then it may lapse."""
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.lifting_announced"
+    ticket: str
+    blocker: UUID
+    lifts_on: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallerSuppressed(Event):
+    """Calls from a number are not kept until that day, or no longer are suppressed (None), since an objection was upheld.
+
+    ``marks``: under how many keys the number is known again; the number is nowhere.
+    """
+
+    event_class: ClassVar[EventClass] = "ticket"
+    action: ClassVar[str] = "ticket.caller_suppressed"
+    ticket: str
+    marks: int
+    review_on: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingRectified(Event):
+    """What was wrong of a recording's row was put right on its person's request (GDPR Art. 16); its audio is the same."""
+
+    event_class: ClassVar[EventClass] = "import"
+    action: ClassVar[str] = "recording.rectified"
+    recording: UUID
+    controller: str
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TicketIdentityProven(Event):
     """An officer says how the person proved who they are; from when to when a number is theirs stands in the ticket."""
 

@@ -1325,6 +1325,7 @@ CLASS_OF: Mapping[str, str] = {
     **{action: action.partition(".")[0] for action in _CODES if action.startswith("deletion.")},
     "recording.kept": "import",
     "recording.corrected": "import",
+    "recording.rectified": "import",
     "recording.quarantined": "import",
     "quarantine.left": "import",
     "day.listed": "import",
@@ -1345,6 +1346,11 @@ CLASS_OF: Mapping[str, str] = {
     "blocker.lapsed": "blocker",
     "ticket.opened": "ticket",
     "ticket.moved": "ticket",
+    "ticket.widened": "ticket",
+    "ticket.noted": "ticket",
+    "ticket.restricted": "ticket",
+    "ticket.lifting_announced": "ticket",
+    "ticket.caller_suppressed": "ticket",
     "ticket.identity_proven": "ticket",
     "ticket.extended": "ticket",
     "ticket.previewed": "ticket",
@@ -1553,8 +1559,12 @@ class _Meaning:
                 self._asked[change] = min(id_, self._asked.get(change, id_))
             case "blocker.extended":
                 self._changed.append((id_, str(event.get("blocker")), "extend", where))
-            case "ticket.opened":
-                # What a request froze may go with it, and nothing else may go so: a hold takes two people.
+            case "ticket.lifting_announced":
+                lapse = str(event.get("blocker")), "lapse"
+                self._asked[lapse] = min(id_, self._asked.get(lapse, id_))
+            case "ticket.opened" | "ticket.widened":
+                # What a request froze may go with it, and nothing else may go so: a hold takes two people, a restriction that
+                # stands a day on which the person was told of its end.
                 frozen = event.get("blockers")
                 for blocker in frozen if type(frozen) is list else ():
                     lapse = str(blocker), "lapse"

@@ -14,11 +14,13 @@ alter table ticket
     add column question text check (question in ('decide', 'second', 'release', 'deliver')),
     add column standing uuid references blocker,
     add column lifts_on date,
+    add column asked text[] check (asked <@ array['numbers', 'period', 'calls', 'which', 'what_is_wrong', 'situation']),
     add column lift_reason text check (lift_reason in ('accurate', 'corrected', 'decided', 'not_needed', 'asked')),
     add constraint ticket_lifting check ((lifts_on is null) = (lift_reason is null));
 comment on column ticket.run is 'The Airflow run that carries the ticket now; an answer given to any other does not count.';
 comment on column ticket.stretches is 'How many runs have carried it; the next is <ticket>--<stretches + 1>.';
 comment on column ticket.question is 'What the run has asked a person, and waits for.';
+comment on column ticket.asked is 'What the person was asked to make clear, as codes.';
 comment on column ticket.standing is 'The restriction that outlasts the ticket, until it is lifted (GDPR Art. 18(3)).';
 
 create table ticket_correction (
