@@ -1094,8 +1094,8 @@ MUTATIONS = (
         edits=(
             (
                 FULFILLING,
-                "    db.lock_blockers(conn, exclusive=True)\n    q = db.queries()\n    if q.newer_key",
-                "    q = db.queries()\n    if q.newer_key",
+                "    db.lock_blockers(conn, exclusive=True)\n    q = db.queries()\n    _check_keys",
+                "    q = db.queries()\n    _check_keys",
             ),
         ),
         tests=("integration/test_fulfilling.py::test_intake_waits_for_whoever_decides_on_deletions",),
@@ -1229,8 +1229,8 @@ MUTATIONS = (
         edits=(
             (
                 FULFILLING,
-                'first, other = _yes(conn, row, "dsr_approve"), _yes(conn, row, "dsr_second")\n    if first.account == other.account:',
-                'first = other = _yes(conn, row, "dsr_approve")\n    if False:',
+                '    if two:\n        last = _yes(conn, row, "dsr_second")\n',
+                "    if False:\n        pass\n",
             ),
         ),
         tests=("integration/test_fulfilling.py::test_an_erasure_takes_two_yeses_as_rows_and_no_state_stands_for_them",),

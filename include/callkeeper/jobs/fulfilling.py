@@ -179,8 +179,7 @@ def open_ticket(
             )
         ],
     )  # fmt: skip
-    for blocker in placed:
-        blockers.add(conn, blocker, actor)
+    _place(conn, placed, actor)
     conn.commit()
     for blocker in placed:
         blockers.cover(conn, blocker.blocker)
@@ -263,6 +262,12 @@ def _freezes(
     ]
 
 
+def _place(conn: db.Connection, placed: Sequence[Blocker], actor: Actor) -> None:
+    """Freezes, in the caller's transaction, which holds the blockers' lock."""
+    for blocker in placed:
+        blockers.add(conn, blocker, actor)
+
+
 def _spelled(call: Call) -> str:
     """One spelling for one call by its time."""
     return f"{call.line or call.controller} {call.from_at.timestamp():.0f} {call.to_at.timestamp():.0f}"
@@ -337,8 +342,7 @@ def add_numbers(
     placed = _freezes(TicketId(ticket), right, every, calls, row.controller, account, today)
     who = tuple(subjects.refer(conn, ticket, name) for name in (*fresh, *map(_spelled, calls)))
     append(conn, actor, [TicketWidened(ticket=ticket, subjects=who, blockers=tuple(b.blocker for b in placed))])
-    for blocker in placed:
-        blockers.add(conn, blocker, actor)
+    _place(conn, placed, actor)
     if fresh:
         q.identity_unproven(conn, ticket=ticket)
     if row.state != State.open:
