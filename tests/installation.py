@@ -110,7 +110,7 @@ TABLES = (
     "config_version, controller, line, processor, vendor, import_run, delivery, delivery_count, delivery_day, run_day, run_vendor, "
     "tally, staging, quarantine, recording, blocker, blocker_cover, suppression, deletion, decision, night, night_count, forecast, "
     "hold, hold_predicate, hold_request, hold_too_late, reconciliation, stray, subject_salt, told_before, ticket, ticket_subject, "
-    "ticket_recording, ticket_delivery, ticket_correction, package, opening, disclosure, disclosure_recording"
+    "ticket_recording, ticket_delivery, ticket_correction, package, opening, disclosure, disclosure_recording, desk_form"
 )
 
 

@@ -82,6 +82,8 @@ _LOOK: list[_Permission] = [
         )
     ),
 ]
+# Airflow's menu asks for this before it shows a plugin's page.
+_DESK = _may("Plugins", "read")
 # No role of ours has a right to all DAGs: each DAG names those it admits (access_control).
 ROLES: Mapping[str, list[_Permission]] = {
     "callkeeper_data_team": [
@@ -93,8 +95,8 @@ ROLES: Mapping[str, list[_Permission]] = {
         *_may("ImportError", "read"),
         *_may("XComs", "read"),
     ],
-    "callkeeper_officer": [*_LOOK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
-    "callkeeper_approver": [*_LOOK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
+    "callkeeper_officer": [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
+    "callkeeper_approver": [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
     "callkeeper_auditor": _LOOK,
     # The tasks' own account: all that it may change is a run's note.
     "callkeeper_notes": [*_may("DAGs", "read"), *_may("DAG Runs", "read", "edit")],

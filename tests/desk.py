@@ -1,0 +1,86 @@
+"""The desk as its users have it, without a browser: who is logged in is a cookie of the test's own."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from callkeeper.desk.app import create
+from callkeeper.desk.seat import Host
+from installation import Installation
+
+PREFIX = "/callkeeper"
+SECRET = b"a secret of the test's own, that nobody else knows"
+
+
+async def user(request: Request) -> Any:
+    """As Airflow's own dependency answers: 401 to nobody, 403 to a token that it has not signed."""
+    token = request.cookies.get("_token", "")
+    if not token:
+        raise HTTPException(401, "Not authenticated")
+    account, _, signature = token.partition(".")
+    if signature not in ("signed", "again"):
+        raise HTTPException(403, "Invalid JWT token")
+    return SimpleNamespace(get_name=lambda: account)
+
+
+class Desk:
+    """A browser at the desk, logged in to Airflow as ``account``."""
+
+    def __init__(self, office: Installation, account: str | None, *, token: str | None = None, api: str = "") -> None:
+        host = Host(
+            user=user, app=lambda: office.app, secret=lambda: SECRET, login=lambda path: f"/auth/login/?next={path}",
+            api=lambda: api,
+        )  # fmt: skip
+        self.desk = create(host)
+        outer = FastAPI()
+        outer.mount(PREFIX, self.desk)
+        self.http = TestClient(outer, follow_redirects=False, raise_server_exceptions=False)
+        token = token or (account and f"{account}.signed")
+        if token:
+            self.http.cookies.set("_token", token)
+
+    def get(self, path: str, **more: Any) -> Response:
+        return self.http.get(PREFIX + path, **more)
+
+    def field(self, page: str, path: str) -> str:
+        """The hidden field of the form that is sent to that path, as it stands on the page."""
+        return hidden(self.get(page).text, PREFIX + path)
+
+    def send(self, page: str, path: str, **fields: Any) -> Response:
+        """Opens the page, fills in the form that goes to that path, and sends it."""
+        return self.post(path, form=self.field(page, path), **fields)
+
+    def post(self, path: str, **fields: Any) -> Response:
+        return self.http.post(PREFIX + path, data=fields)
+
+
+def hidden(html: str, action: str) -> str:
+    """The hidden field of the form with that action."""
+    found = re.search(
+        rf'<form[^>]*action="{re.escape(action)}"[^>]*>\s*<input type="hidden" name="form" value="([^"]+)"', html
+    )
+    assert found, f"there is no form to {action}"
+    return found[1]
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+
+def words(response: Response) -> str:
+    """What a page says, on one line."""
+    reader = _Text()
+    reader.feed(response.text)
+    return " ".join(" ".join(reader.parts).split())

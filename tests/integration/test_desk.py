@@ -1,0 +1,400 @@
+"""The privacy desk: who gets in, what a form does, and what of it nobody may see."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from callkeeper.desk import forms
+from callkeeper.errors import NotAllowed
+from callkeeper.jobs import fulfilling
+from deliver import PHM, deliver
+from deliver import Call as Delivered
+from desk import PREFIX, Desk, hidden, words
+from installation import DAY, Installation, at
+
+CALLER = "+358409990001"
+SPELLED = "040 999 0001"
+SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+INTAKE = {"right": "access", "received": DAY.isoformat(), "channel": "letter", "language": "fi"}
+
+
+@pytest.fixture
+def kept(office: Installation) -> Installation:
+    """Two calls of one caller, to two companies, and one of another caller."""
+    calls = [
+        Delivered(id="a", start=at(8), caller=CALLER),
+        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
+        Delivered(id="c", start=at(10), caller="+358409990002"),
+    ]
+    deliver(office.linna, DAY, calls)
+    office.run("import")
+    return office
+
+
+@pytest.fixture
+def officer(kept: Installation) -> Desk:
+    return Desk(kept, "officer")
+
+
+def opened(desk: Desk, **fields: Any) -> str:
+    """A request of CALLER's, taken in on the page; its reference."""
+    answer = desk.send("/new", "/new", **INTAKE | {"numbers": SPELLED} | fields)
+    assert answer.status_code == 303, words(answer)
+    found = re.search(r"/tickets/(DSR-\d{4}-\d{4})", answer.headers["location"])
+    assert found
+    return found[1]
+
+
+def found(desk: Desk, **fields: Any) -> str:
+    """The same, its identity proven and searched."""
+    ticket = opened(desk, **fields)
+    page = f"/tickets/{ticket}"
+    proven = {"evidence": "strong", "from": (DAY - timedelta(days=30)).isoformat(), "to": DAY.isoformat(), "note": ""}
+    assert desk.send(page, f"{page}/identity", **proven).status_code == 303
+    assert desk.send(page, f"{page}/search").status_code == 303
+    return ticket
+
+
+def routes(desk: Desk) -> list[tuple[str, str]]:
+    """Each way in: its method and its path, with something where a path has a place."""
+    return [
+        (method, re.sub(r"\{[^}]+\}", "DSR-2026-0001", route.path))
+        for route in desk.desk.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    ]
+
+
+# --- who gets in ------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_gets_in_without_a_login(kept):
+    nobody = Desk(kept, None)
+    assert len(routes(nobody)) > 8
+    for method, path in routes(nobody):
+        answer = nobody.http.request(method, PREFIX + path)
+        if method == "GET":
+            assert (answer.status_code, answer.headers["location"]) == (303, f"/auth/login/?next={PREFIX}{path}"), path
+        else:
+            assert answer.status_code == 401, path
+        assert "DSR-" not in answer.text
+
+
+@pytest.mark.parametrize("token", ["officer.forged", "officer", ".signed", "officer.signed2"])
+def test_a_forged_token_is_nobodys(kept, token):
+    forged = Desk(kept, None, token=token)
+    for method, path in routes(forged):
+        assert forged.http.request(method, PREFIX + path).status_code in (303, 401, 403), path
+    assert kept.events("ticket.opened") == []
+
+
+@pytest.mark.parametrize("account", ["data", "auditor", "admin", "nobody"])
+def test_a_login_without_the_duty_gets_nowhere(kept, account):
+    ticket = opened(Desk(kept, "officer"))
+    other = Desk(kept, account)
+    for method, path in routes(other):
+        answer = other.http.request(method, PREFIX + path)
+        assert answer.status_code == 403, path
+        assert ticket not in answer.text
+
+
+def test_the_approver_takes_nothing_in_and_sees_no_number(kept):
+    officer, approver = Desk(kept, "officer"), Desk(kept, "approver")
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+
+    for method, path in routes(approver):
+        if method == "POST" and not path.endswith("/second"):
+            assert approver.http.request(method, PREFIX + path).status_code == 403, path
+    shown = approver.get(page)
+    assert shown.status_code == 200
+    assert "<form" not in shown.text
+    assert not re.search(r"\d{2}:\d{2}</time>", shown.text), "she sees no timeline"
+    assert approver.get("/new").status_code == 403
+
+
+def test_a_duty_that_is_taken_away_closes_the_door_at_once(kept):
+    kept.configure(('approvers = ["approver"]', 'approvers = ["approver", "other"]'))
+    desk = Desk(kept, "other")
+    assert desk.get("/").status_code == 200
+    kept.configure()
+    assert desk.get("/").status_code == 403
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_form_without_its_field_does_nothing(officer, kept):
+    for fields in ({}, {"form": ""}, {"form": "AAAA"}, {"form": "é"}):
+        answer = officer.post("/new", **INTAKE, numbers=SPELLED, **fields)
+        assert answer.status_code == 403
+    assert kept.events("ticket.opened") == []
+
+
+def test_a_form_is_its_own_sessions_and_its_own_paths(officer, kept):
+    field = officer.field("/new", "/new")
+    ticket = opened(officer)
+
+    assert Desk(kept, "approver").post("/new", form=field, **INTAKE, numbers=SPELLED).status_code == 403
+    again = Desk(kept, None, token="officer.again")
+    assert again.post("/new", form=field, **INTAKE, numbers=SPELLED).status_code == 403
+    assert officer.post(f"/tickets/{ticket}/close", form=field, outcome="withdrawn").status_code == 403
+    assert len(kept.events("ticket.opened")) == 1
+
+
+def test_a_form_from_another_site_is_refused(officer, kept):
+    fields = {"form": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
+    answer = officer.http.post(f"{PREFIX}/new", data=fields, headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403
+    assert kept.events("ticket.opened") == []
+
+
+def test_an_old_form_is_refused(officer, monkeypatch):
+    field = officer.field("/new", "/new")
+    monkeypatch.setattr(forms, "LASTS_SECONDS", -1)
+    assert officer.post("/new", form=field, **INTAKE, numbers=SPELLED).status_code == 403
+
+
+def test_a_form_sent_twice_does_its_thing_once(officer, kept):
+    fields = {"form": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
+    first, second = officer.post("/new", **fields), officer.post("/new", **fields)
+
+    assert (first.status_code, second.status_code) == (303, 303)
+    assert first.headers["location"] == second.headers["location"]
+    assert len(kept.events("ticket.opened")) == 1
+
+
+def test_a_form_sent_twice_at_once_does_its_thing_once(officer, kept):
+    fields = {"form": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
+    answers: list[str] = []
+
+    def send() -> None:
+        answers.append(officer.post("/new", **fields).headers["location"])
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 4
+    assert len(set(answers)) == 1
+    assert len(kept.events("ticket.opened")) == 1
+
+
+def test_a_form_that_was_refused_may_be_sent_again(officer, kept):
+    form = officer.field("/new", "/new")
+    refused = officer.post("/new", form=form, **INTAKE, numbers="not a number")
+    assert (refused.status_code, "Line 1 of the numbers" in words(refused)) == (409, True)
+
+    assert officer.post("/new", form=form, **INTAKE, numbers=SPELLED).status_code == 303
+    assert len(kept.events("ticket.opened")) == 1
+
+
+def test_a_form_that_was_cut_off_says_that_nobody_knows(kept):
+    form = b"0123456789abcdef"
+
+    def cut_off() -> str:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        forms.once(kept.app, form, "officer", cut_off)
+    with pytest.raises(NotAllowed, match="cut off"):
+        forms.once(kept.app, form, "officer", lambda: "/")
+
+
+def test_a_form_that_is_too_long_is_refused(officer):
+    answer = officer.post("/new", form=officer.field("/new", "/new"), **INTAKE, numbers="0" * 70_000)
+    assert answer.status_code == 413
+
+
+# --- what is typed ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_typed_comes_out_escaped_in_every_field(officer):
+    new = officer.get("/new").text
+    names = set(re.findall(r'<(?:input|select|textarea)[^>]* name="(\w+)"', new)) - {"form"}
+    assert {"right", "numbers", "call_from", "received", "company"} <= names
+    for name in names:
+        sent = INTAKE | {"numbers": SPELLED, "form": hidden(new, f"{PREFIX}/new"), name: SCRIPT}
+        answer = officer.post("/new", **sent)
+        assert answer.status_code in (303, 409), name
+        assert "<script>alert" not in answer.text, name
+        assert "<img src=x" not in answer.text, name
+        new = officer.get("/new").text
+
+
+def test_what_is_typed_on_a_ticket_comes_out_escaped(officer):
+    ticket = opened(officer)
+    page = f"/tickets/{ticket}"
+    for _, path in [r for r in routes(officer) if r[0] == "POST" and "/tickets/" in r[1]]:
+        action = path.replace("DSR-2026-0001", ticket)
+        if f'action="{PREFIX}{action}"' not in officer.get(page).text:
+            continue
+        fields = dict.fromkeys(("evidence", "from", "to", "note", "question", "reason", "outcome", "recording"), SCRIPT)
+        answer = officer.send(page, action, **fields)
+        assert "<script>alert" not in answer.text, path
+        assert "<img src=x" not in answer.text, path
+
+
+@pytest.mark.parametrize(
+    "path", ["/tickets/<script>alert(1)</script>", "/tickets/0409990001", "/tickets/DSR-2026-9999", "/no/such"]
+)
+def test_a_path_that_leads_nowhere_is_told_without_saying_it_again(officer, path):
+    answer = officer.get(path)
+    assert answer.status_code == 404
+    assert "script>alert" not in answer.text
+    assert "0409990001" not in answer.text
+
+
+def test_every_answer_has_the_same_strict_headers(officer, kept):
+    ticket = opened(officer)
+    for path in ("/", "/new", f"/tickets/{ticket}", "/no/such", "/static/desk.css"):
+        headers = officer.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'self'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "static" in path or headers["cache-control"] == "no-store"
+    assert Desk(kept, None).get("/").headers["cache-control"] == "no-store"
+
+
+def test_no_page_has_a_script_or_a_style_of_its_own(officer):
+    ticket = found(officer)
+    for path in ("/", "/new", f"/tickets/{ticket}"):
+        html = officer.get(path).text
+        assert not re.search(r"<style|<script(?![^>]*\ssrc=)|\sstyle=|\son\w+=|javascript:", html), path
+
+
+# --- a request, from its intake on ------------------------------------------------------------------------------------
+
+
+def test_a_request_is_taken_in_and_freezes(officer, kept):
+    ticket = opened(officer)
+
+    (event,) = kept.events("ticket.opened")
+    assert (event["ticket"], event["actor"]["account"]) == (ticket, "officer")
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).frozen == 2
+    page = words(officer.get(f"/tickets/{ticket}?said=opened"))
+    assert "Find out who asks" in page
+    assert "2 recordings" in page
+    assert ticket in words(officer.get("/"))
+
+
+def test_a_withheld_caller_is_looked_for_by_line_and_time(officer, kept):
+    ticket = opened(
+        officer, numbers="", call_line=["+358102708001", "", ""], call_day=[DAY.isoformat(), "", ""], call_from=["08:30", "", ""],
+        call_to=["9.30", "", ""],
+    )  # fmt: skip
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).frozen == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"right": ""}, "Say what is asked for."),
+        ({"received": "soon"}, "as a date"),
+        ({"numbers": ""}, "A request needs what is searched."),
+        ({"numbers": "040 999 0001\nhello"}, "Line 2 of the numbers"),
+        ({"numbers": "020 700 1234"}, "the whole switchboard"),
+        ({"company": "nobody"}, "no such company"),
+        ({"call_day": DAY.isoformat(), "call_line": str(PHM), "call_from": "8:00", "call_to": ""}, "its day, and from when to when"),
+        ({"call_day": DAY.isoformat(), "call_line": str(PHM), "call_from": "25:00", "call_to": "26:00"}, "A time of day is none"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_in_words_and_what_was_typed_stays(officer, kept, fields, said):
+    answer = officer.send(
+        "/new",
+        "/new",
+        **INTAKE | {"numbers": SPELLED} | {"call_line": "", "call_day": "", "call_from": "", "call_to": ""} | fields,
+    )
+    assert answer.status_code == 409
+    assert said in words(answer)
+    assert 'value="sv"' in answer.text
+    assert kept.events("ticket.opened") == []
+
+
+def test_a_look_at_what_is_searched_is_an_event(officer, kept):
+    ticket = opened(officer)
+    page = f"/tickets/{ticket}"
+    assert CALLER not in officer.get(page).text
+    assert kept.events("ticket.seen") == []
+
+    shown = officer.send(page, f"{page}/searched")
+    assert CALLER in shown.text
+    (event,) = kept.events("ticket.seen")
+    assert (event["ticket"], event["actor"]["account"]) == (ticket, "officer")
+
+
+def test_the_officer_proves_searches_and_leaves_out(officer, kept):
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+    shown = officer.get(page)
+    which = re.findall(r'name="recording" value="([0-9a-f-]{36})"', shown.text)
+    assert len(which) == 2
+    assert "2 recordings" in words(shown)
+
+    left = officer.send(page, f"{page}/leave-out", recording=which[0], reason="not_the_person")
+    assert left.status_code == 303
+    with kept.connect() as conn:
+        preview = fulfilling.seen(conn, ticket)
+    assert [f.state for f in preview.found].count("excluded") == 1
+    assert "left out: another person speaks" in words(officer.get(page))
+
+
+def test_a_refusal_is_told_on_the_tickets_own_page(officer):
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+    answer = officer.send(page, f"{page}/leave-out", reason="not_the_person")
+    assert answer.status_code == 409
+    assert "Choose at least one recording." in words(answer)
+    assert ticket in answer.text
+
+
+def test_a_request_is_extended_asked_about_and_closed(officer, kept):
+    ticket = opened(officer)
+    page = f"/tickets/{ticket}"
+    assert officer.send(page, f"{page}/extend", reason="complexity").status_code == 303
+    assert officer.send(page, f"{page}/ask", question="clarification").status_code == 303
+    assert "The person's answer" in words(officer.get(page))
+    assert officer.send(page, f"{page}/answered").status_code == 303
+    assert officer.send(page, f"{page}/close", outcome="withdrawn").status_code == 303
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).outcome == "withdrawn"
+    assert "<form" not in re.sub(r"<form[^>]*/searched.*?</form>", "", officer.get(page).text, flags=re.S)
+
+
+def test_nothing_that_was_typed_is_in_an_address_a_title_or_a_log(officer, kept, caplog):
+    caplog.set_level(logging.DEBUG)
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+    titles = [re.search(r"<title>(.*?)</title>", officer.get(p).text)[1] for p in ("/", "/new", page)]  # type: ignore[index]
+    officer.post("/new", form="x", **INTAKE, numbers=SPELLED)
+    for digits in ("9990001", "999 0001"):
+        assert digits not in caplog.text
+        assert not any(digits in title for title in titles)
+    said = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    assert any(f"{PREFIX}{page}" in line for line in said)
+
+
+def test_a_fault_tells_its_kind_to_the_log_and_nothing_to_the_page(officer, monkeypatch, caplog):
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(CALLER)
+
+    monkeypatch.setattr(fulfilling, "register", fails)
+    answer = officer.get("/")
+    assert answer.status_code == 500
+    assert CALLER not in answer.text
+    assert "RuntimeError" in caplog.text
+    assert isinstance(officer.http, TestClient)
