@@ -210,10 +210,8 @@ where state = 'store_gone' and not vendor = any (:configured::text[]) and troubl
 
 -- name: claim_to_ask
 -- The next recordings whose vendor is to be asked, or looked at again; what it refused is asked again after a week, and what a
--- hold names, or was found to cover a moment too late, is left there: it is the last copy.
-update deletion d set lane = 0, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1,
-    vendor_asked_at = case when d.vendor_answer = 'accepted' then d.vendor_asked_at else (select callkeeper_now()) end
-from (
+-- hold names, or was found to cover a moment too late, is left there: it is the last copy. Materialized, as in claim.
+with mine as materialized (
     select recording from deletion
     where state = 'store_gone' and vendor = :vendor and recording > :after
       and (lane is null or lane = 0 or lease_until < clock_timestamp())
@@ -224,8 +222,10 @@ from (
            or (vendor_answer = 'unsupported' and :can_delete::boolean)
            or (vendor_answer = 'refused' and vendor_asked_at < (select callkeeper_now()) - interval '7 days'))
     order by recording limit :limit for update skip locked
-) mine
-where d.recording = mine.recording
+)
+update deletion d set lane = 0, lease_until = clock_timestamp() + make_interval(mins => :lease_minutes), fence = d.fence + 1,
+    vendor_asked_at = case when d.vendor_answer = 'accepted' then d.vendor_asked_at else (select callkeeper_now()) end
+from mine where d.recording = mine.recording
 returning d.recording, d.controller, d.identity, d.sealed_ref, d.fence, d.vendor_answer as answer, d.vendor_asked_at as asked_at;
 
 -- name: vendor_answered

@@ -256,15 +256,16 @@ delete from staging where recording = any (:recordings);
 
 -- name: claim
 -- A lane's next batch, in the order of the UUIDs: nobody's, its own from an earlier try, or one whose lane has gone silent.
-update staging s set lane = :lane, lease_until = clock_timestamp() + interval '15 minutes'
-from (
+-- Materialized: as a plain subselect it may be asked again for each row, and then passes over some.
+with mine as materialized (
     select recording from staging
     where vendor = :vendor and run = :run and state = 'listed' and media_status = 'available' and recording > :after
       and exists (select from run_vendor v where v.run = :run and v.vendor = :vendor and v.checked)
       and (lane is null or lane = :lane or lease_until < clock_timestamp())
     order by recording limit :limit for update skip locked
-) mine
-where s.recording = mine.recording
+)
+update staging s set lane = :lane, lease_until = clock_timestamp() + interval '15 minutes'
+from mine where s.recording = mine.recording
 returning s.recording, s.controller, s.identity, s.sealed_ref, s.duration_ms, s.media_bytes, s.media_sha256, s.media_codec, s.media_type,
     s.waived, s.object_key, s.legal_hold, s.missed + (s.missed_in is distinct from :run)::integer as misses;
 
