@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    DagRunTriggerException,
+)
 
 from callkeeper import db, deletions, settings, wiring
 from callkeeper.clock import helsinki_day
 from callkeeper.deletions import Night
 from callkeeper.deliveries import Outcome
-from callkeeper.errors import CallkeeperError, NotAllowed, NotBalanced, StoreUnavailable, TrailBroken
+from callkeeper.errors import (
+    AirflowUnavailable,
+    CallkeeperError,
+    ConfigurationError,
+    NotAllowed,
+    NotBalanced,
+    StoreUnavailable,
+    TrailBroken,
+)
 from callkeeper.jobs.importing import Import
 from callkeeper.notify import Message
 from callkeeper.trail import witness
 from callkeeper.trail.events import Actor
+
+if TYPE_CHECKING:
+    import httpx
+
+    from callkeeper.jobs.leading import Stretch
 
 log = logging.getLogger(__name__)
 
@@ -155,25 +173,34 @@ def tell_failure(context: Mapping[str, Any]) -> None:
     opened.notifier.send(Message(subject=f"callkeeper ALARM: {where} failed", text=text))
 
 
-def note_run(opened: wiring.App, dag_id: str, run_id: str, note: str) -> None:
-    """Puts a note on the DAG run, where the connection callkeeper_airflow allows it; 1,000 characters at most."""
+@contextlib.contextmanager
+def _airflow(opened: wiring.App) -> Iterator[httpx.Client]:
+    """Airflow's REST API as the tasks' own account. Raises httpx.HTTPError; ConfigurationError without its connection."""
     import httpx
 
     try:
         account = BaseHook.get_connection(AIRFLOW)
     except Exception:  # noqa: BLE001  # Airflow raises several kinds for a connection that is not there
-        log.info("no connection %s: the run gets no note", AIRFLOW)
-        return
-    base = opened.settings.airflow_url.rstrip("/")
+        raise ConfigurationError(
+            f"There is no connection {AIRFLOW}.",
+            mend="It has Airflow's address, and an account of the role callkeeper_notes.",
+        ) from None
+    with httpx.Client(base_url=opened.settings.airflow_url.rstrip("/"), timeout=10) as http:
+        answer = http.post("/auth/token", json={"username": account.login, "password": account.password})
+        answer.raise_for_status()
+        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield http
+
+
+def note_run(opened: wiring.App, dag_id: str, run_id: str, note: str) -> None:
+    """Puts a note on the DAG run, where the connection callkeeper_airflow allows it; 1,000 characters at most."""
+    import httpx
+
     try:
-        with httpx.Client(timeout=10) as http:
-            answer = http.post(f"{base}/auth/token", json={"username": account.login, "password": account.password})
-            answer.raise_for_status()
-            http.patch(
-                f"{base}/api/v2/dags/{dag_id}/dagRuns/{run_id}",
-                json={"note": note[:1000]},
-                headers={"Authorization": f"Bearer {answer.json()['access_token']}"},
-            ).raise_for_status()
+        with _airflow(opened) as http:
+            http.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"note": note[:1000]}).raise_for_status()
+    except ConfigurationError as wrong:
+        log.info("%s The run gets no note.", wrong)
     except httpx.HTTPError as wrong:
         log.warning("the run's note could not be set: %s", type(wrong).__name__)
 
@@ -263,6 +290,156 @@ def legal_hold(opened: wiring.App, conn: db.Connection, context: Mapping[str, An
     note_run(opened, context["ti"].dag_id, context["run_id"], done.text)
     _tell_placed(opened, conn)
     return done.counts()
+
+
+def begin_request(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Stretch:
+    """Carries the run's ticket to what a person must do next; where that is a question in Airflow, its people and its text lie in XCom."""
+    from callkeeper.jobs import leading
+
+    params, ti, dag_run = context["params"], context["ti"], context["dag_run"]
+    account = dag_run.triggering_user_name
+    stretch = leading.begin(
+        opened,
+        conn,
+        ticket=params["ticket"],
+        right=params["right"],
+        what=params["action"],
+        run=context["run_id"],
+        account=account,
+        actor=replace(actor(opened, conn, context), account=account),
+        extension_reason=params["extension_reason"],
+        lives=lambda run: _lives(opened, ti.dag_id, run),
+    )
+    if stretch.question:
+        people = leading.asked(opened, conn, stretch.ticket, stretch.question)
+        ti.xcom_push("asked", _users(opened, people))
+        ti.xcom_push("text", stretch.text)
+        if stretch.question == "second":
+            _tell_second(opened, ti, stretch)
+    _tell_stretch(opened, context, stretch)
+    return stretch
+
+
+def record_answer(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Stretch:
+    """Makes rows of ours of what a person answered in Airflow; asks Airflow itself who that was, not what a task says of it."""
+    from callkeeper.jobs import leading
+
+    ti, run_id = context["ti"], context["run_id"]
+    question = ti.xcom_pull(task_ids="begin")
+    account, chosen, params = _answer(opened, ti.dag_id, run_id, question)
+    stretch = leading.record(
+        opened,
+        conn,
+        ticket=context["params"]["ticket"],
+        question=question,
+        chosen=chosen,
+        params=params,
+        run=run_id,
+        account=account,
+        actor=replace(actor(opened, conn, context), account=account),
+    )
+    _tell_stretch(opened, context, stretch)
+    return stretch
+
+
+def go_on(context: Mapping[str, Any], stretch: Stretch) -> None:
+    """Has Airflow start the ticket's next run, if there is one, as TriggerDagRunOperator would, whose import alone takes a second.
+
+    A run of that id is the next one already, whoever triggered it.
+    """
+    if stretch.goes_on is None:
+        return
+    conf = {"ticket": stretch.ticket, "right": stretch.right.value, "action": "advance"}
+    raise DagRunTriggerException(
+        trigger_dag_id=context["ti"].dag_id,
+        dag_run_id=stretch.goes_on,
+        conf=conf,
+        reset_dag_run=False,
+        skip_when_already_exists=True,
+        wait_for_completion=False,
+        allowed_states=[],
+        failed_states=[],
+        poke_interval=60,
+        deferrable=False,
+    )
+
+
+def _tell_stretch(opened: wiring.App, context: Mapping[str, Any], stretch: Stretch) -> None:
+    log.info("%s", stretch.text)
+    note_run(opened, context["ti"].dag_id, context["run_id"], stretch.text)
+
+
+def _tell_second(opened: wiring.App, ti: Any, stretch: Stretch) -> None:
+    """To the officer and her deputies, who may be the second person, or know who is."""
+    if not opened.settings.smtp_host:
+        return
+    link = f"{opened.settings.airflow_url.rstrip('/')}/dags/{ti.dag_id}/runs/{ti.run_id}"
+    text = f"{stretch.ticket} ({stretch.right}) is approved, and waits for a second person's yes:\n{link}\n"
+    opened.notifier.send(
+        Message(subject=f"callkeeper: {stretch.ticket} waits for a second person", text=text),
+        to=opened.settings.mail_privacy,
+    )
+
+
+def _lives(opened: wiring.App, dag_id: str, run: str) -> bool | None:
+    """Whether a run still waits or works; None where Airflow does not say."""
+    import httpx
+
+    try:
+        with _airflow(opened) as http:
+            answer = http.get(f"/api/v2/dags/{dag_id}/dagRuns/{run}")
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return False
+            answer.raise_for_status()
+            return answer.json()["state"] in ("queued", "running")
+    except (ConfigurationError, httpx.HTTPError) as wrong:
+        log.warning("Airflow does not say whether %s still runs: %s", run, type(wrong).__name__)
+        return None
+
+
+def _users(opened: wiring.App, accounts: Sequence[str]) -> list[dict[str, str]]:
+    """Airflow's ids of these accounts, as an Airflow question names people. Raises NotAllowed if none of them has one."""
+    import httpx
+
+    try:
+        with _airflow(opened) as http:
+            answer = http.get("/callkeeper-people/ids", params={"account": list(accounts)})
+            answer.raise_for_status()
+            ids: dict[str, str] = answer.json()
+    except httpx.HTTPError as wrong:
+        raise AirflowUnavailable(
+            f"Airflow did not tell who these accounts are ({type(wrong).__name__}).",
+            mend=f"The account of {AIRFLOW} needs `can_read` on Users, and Airflow our plugin callkeeper_people.",
+        ) from None
+    if not ids:
+        # A question with no names on it could be answered by anybody who may answer questions.
+        raise NotAllowed(
+            f"None of {', '.join(accounts)} has an account in Airflow.", mend="Make one, or mend [people]."
+        )
+    return [{"id": ids[account], "name": account} for account in accounts if account in ids]
+
+
+def _answer(opened: wiring.App, dag_id: str, run_id: str, task: str) -> tuple[str, str, dict[str, Any]]:
+    """Who answered a question, what, and with which fields, as Airflow noted it. Raises NotAllowed where nobody did."""
+    import httpx
+
+    try:
+        with _airflow(opened) as http:
+            found = http.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/-1/hitlDetails")
+            found.raise_for_status()
+            detail = found.json()
+    except httpx.HTTPError as wrong:
+        raise AirflowUnavailable(
+            f"Airflow did not tell what was answered ({type(wrong).__name__}).",
+            mend=f"The account of {AIRFLOW} needs `can_read` on HITL Detail.",
+        ) from None
+    who, chosen = detail.get("responded_by_user"), detail.get("chosen_options")
+    if not (detail.get("response_received") and who and chosen):
+        raise NotAllowed(
+            "Nobody has answered: a task that was marked by hand is no answer.",
+            mend="Clear the task that asks, and answer it; or trigger the ticket again.",
+        )
+    return who["name"], chosen[0], detail.get("params_input") or {}
 
 
 def _tell_placed(opened: wiring.App, conn: db.Connection) -> None:

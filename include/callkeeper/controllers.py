@@ -871,9 +871,20 @@ def listens_to(conn: db.Connection, config: Config, account: str) -> frozenset[s
     return frozenset(c["id"] for c in companies if account in c.get("listeners", ()))
 
 
+def accounts(conn: db.Connection, config: Config, duties: Iterable[str]) -> tuple[str, ...]:
+    """The accounts that have one of these duties, by the same [people]; each once, in the order of the duties."""
+    applied = db.queries().config_last(conn)
+    conn.rollback()
+    people = _people(applied, config)
+    return tuple(dict.fromkeys(account for duty in duties for account in people.get(duty, ())))
+
+
 def _duties(applied: db.Row | None, config: Config, account: str | None) -> frozenset[str]:
-    people = json.loads(applied.body)["people"] if applied else config.people.model_dump()
-    return frozenset(duty for duty, accounts in people.items() if account in accounts)
+    return frozenset(duty for duty, accounts in _people(applied, config).items() if account in accounts)
+
+
+def _people(applied: db.Row | None, config: Config) -> Mapping[str, Sequence[str]]:
+    return json.loads(applied.body)["people"] if applied else config.people.model_dump()
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

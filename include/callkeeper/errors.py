@@ -53,6 +53,12 @@ class DatabaseUnavailable(CallkeeperError):
     retry = True
 
 
+class AirflowUnavailable(CallkeeperError):
+    """Airflow's own API did not answer a task, or refused its account."""
+
+    retry = True
+
+
 class StoreUnavailable(CallkeeperError):
     """The object store did not answer, or failed in a way that may pass."""
 

@@ -98,8 +98,14 @@ ROLES: Mapping[str, list[_Permission]] = {
     "callkeeper_officer": [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
     "callkeeper_approver": [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
     "callkeeper_auditor": _LOOK,
-    # The tasks' own account: all that it may change is a run's note.
-    "callkeeper_notes": [*_may("DAGs", "read"), *_may("DAG Runs", "read", "edit")],
+    # The tasks' own account: all that it may change is a run's note. It asks who answered a question, and which ids accounts have.
+    "callkeeper_notes": [
+        *_may("DAGs", "read"),
+        *_may("DAG Runs", "read", "edit"),
+        *_may("Task Instances", "read"),
+        *_may("HITL Detail", "read"),
+        *_may("Users", "read"),
+    ],
 }
 
 
@@ -169,8 +175,8 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{database}",
-        # A run's parameters stay out of Airflow's own log table, refused ones too: somebody may type a number there.
-        "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "conf",
+        # A run's parameters stay out of Airflow's own log table, refused ones too: somebody may type a number there. So do an answer's.
+        "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "conf,params_input",
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(airflow_port),

@@ -513,6 +513,14 @@ def _search(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[UUID, st
     return found
 
 
+def would_find(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[str, int]:
+    """How many recordings a search would find now, by company; nothing is noted, nothing changes. Raises NotFound."""
+    show(conn, ticket)
+    found = Counter(_search(conn, keyring, ticket).values())
+    conn.rollback()
+    return dict(sorted(found.items()))
+
+
 def seen(conn: db.Connection, ticket: str) -> Preview:
     """What was found for a ticket when it was last searched. Raises NotFound."""
     show(conn, ticket)

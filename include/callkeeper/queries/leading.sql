@@ -1,0 +1,25 @@
+-- name: lead^
+-- Where a ticket's runs stand, for nobody else to change until the transaction ends; works: a run is at work on it, as far as its lease says.
+select run, question, stretches, lease_until is not null and lease_until > clock_timestamp() as works from ticket where ticket = :ticket for update;
+
+-- name: led^
+-- The same, only to look at it.
+select run, question, stretches, lease_until is not null and lease_until > clock_timestamp() as works from ticket where ticket = :ticket;
+
+-- name: take_lease!
+-- A run carries the ticket from now on, and is at work; leases use the real time.
+update ticket set run = :run, stretches = :stretches, question = null, lease_until = clock_timestamp() + make_interval(mins => :minutes)
+where ticket = :ticket;
+
+-- name: ask_question!
+-- The run that carries the ticket waits for a person's answer, however long that takes; with no question it is done, and another may take over.
+update ticket set question = :question, lease_until = null where ticket = :ticket and run = :run;
+
+-- name: count_stretch!
+-- A run of that number was refused: the next one has another number.
+update ticket set stretches = greatest(stretches, :stretches) where ticket = :ticket;
+
+-- name: count_on_their_way$
+-- Of how many recordings that are to go by a ticket's decision it is not known yet: neither gone here, nor kept by a legal ground.
+select count(*) from ticket_recording f join deletion d on d.recording = f.recording
+where f.ticket = :ticket and f.state = 'confirmed' and d.store_gone_at is null and d.state <> 'blocked' and d.trigger in ('erasure_approved', 'objection_upheld');
