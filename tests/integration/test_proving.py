@@ -19,7 +19,7 @@ import trail
 from callkeeper import controllers, letters, notice, pseudonyms
 from callkeeper.commands.prove import prove as command
 from callkeeper.errors import NotBalanced, NotFound, StoreConflict, StoreUnavailable
-from callkeeper.jobs import fulfilling, holding, proving, reconciling
+from callkeeper.jobs import answering, fulfilling, holding, proving, reconciling
 from callkeeper.jobs.proving import Verdict
 from callkeeper.notify import Message
 from callkeeper.phone import E164
@@ -95,11 +95,11 @@ def kind(office: Installation, blocker: object, of_kind: str, *, days: int = 30)
     )
 
 
-def request(office: Installation, *, received_on: date) -> str:
-    """A request for access that came in on that day; its reference."""
+def request(office: Installation, *, received_on: date, right: Right = Right.access) -> str:
+    """A request that came in on that day; its reference."""
     with office.connect() as conn:
         return fulfilling.open_ticket(
-            conn, office.app.keyring, right=Right.access, received_on=received_on, channel="letter", language="fi",
+            conn, office.app.keyring, right=right, received_on=received_on, channel="letter", language="fi",
             numbers=[E164("+358401234599")], account="officer", actor=OFFICER,
         )  # fmt: skip
 
@@ -173,9 +173,22 @@ def seal(*, hours: int, anchored: bool = True) -> str:
 sql("trail", seal(hours=3))
 
 
+def opening(
+    office: Installation, account: str, purpose: str, *, row: bool = True, told: bool = True, **facts: object
+) -> None:
+    """That somebody listened: its row, and its event."""
+    which = recording(office)
+    if row:
+        office.sql.execute(
+            "insert into opening (recording, account, purpose) values (%s, %s, %s)", (which, account, purpose)
+        )
+    if told:
+        event(office, "opening", account, recording=str(which), purpose=purpose, **facts)
+
+
 @breaks("purposes")
 def _(office):
-    event(office, "opening", purpose="curiosity")
+    opening(office, "officer", "curiosity")
 
 
 @breaks("disclosures")
@@ -411,13 +424,33 @@ def test_an_opening_is_judged_by_its_purpose_and_by_who_opened(sound, purpose, a
     sound.sql.execute(
         'update config_version set body = replace(body, \'"listeners": []\', \'"listeners": ["listener"]\')'
     )
-    event(sound, "opening", account, purpose=purpose)
+    opening(sound, account, purpose)
 
     assert answer(sound, "purposes").verdict == verdict
 
 
+@pytest.mark.parametrize("only", [{"told": False}, {"row": False}])
+def test_an_opening_stands_in_the_register_and_in_the_trail(sound, only):
+    opening(sound, "officer", "authority")
+    whole = answer(sound, "purposes").verdict
+    opening(sound, "officer", "authority", **only)
+
+    found = answer(sound, "purposes")
+
+    assert (whole, found.verdict) == (Verdict.kept, Verdict.broken)
+    assert "1 opening are in the register or in the trail only" in found.says
+
+
+def test_an_opening_for_a_request_names_it(sound):
+    opening(sound, "officer", "subject_request")
+
+    assert answer(sound, "purposes").verdict == Verdict.broken
+    sound.sql.execute("update opening set ticket = %s", (request(sound, received_on=DAY),))
+    assert answer(sound, "purposes").verdict == Verdict.kept
+
+
 def test_a_wrong_opening_is_told_for_a_week_and_not_for_years(sound):
-    event(sound, "opening", purpose="curiosity")
+    opening(sound, "officer", "curiosity")
     sound.later(days=9)
 
     assert answer(sound, "purposes").verdict == Verdict.not_yet
@@ -543,9 +576,50 @@ def test_a_request_is_in_time_until_its_due_day_is_over(sound):
     sound.sql.execute(
         "update ticket set extended_to = '2027-01-25', extension_reason = 'complexity' where ticket = %s", (late,)
     )
+    untold = answer(sound, "requests")
+    sound.sql.execute(
+        "insert into ticket_delivery (ticket, kind, at, account, channel) values (%s, 'extension', '2026-11-24T20:00Z', 'officer', 'letter')",
+        (late,),
+    )
     extended = answer(sound, "requests")
 
     assert (in_time.verdict, found.verdict, extended.verdict) == (Verdict.kept, Verdict.broken, Verdict.kept)
+    assert "Of 1 an extension was not told" in untold.says
+
+
+def test_a_request_that_was_answered_late_is_told_for_a_week(sound):
+    late = request(sound, received_on=date(2026, 10, 24))  # due on 2026-11-24, yesterday at NOW
+    sound.sql.execute(
+        "update ticket set state = 'closed', outcome = 'fulfilled', closed_at = callkeeper_now(), erase_on = '2029-11-25' where ticket = %s",
+        (late,),
+    )
+
+    assert answer(sound, "requests").verdict == Verdict.broken
+    sound.later(days=9)
+    assert answer(sound, "requests").verdict == Verdict.not_yet
+
+
+@pytest.mark.parametrize("right", [Right.objection, Right.restriction])
+def test_what_is_objected_to_is_frozen_until_somebody_decides(sound, right):
+    request(sound, received_on=DAY, right=right)
+    frozen = answer(sound, "objections").verdict
+    sound.sql.execute("update blocker set ended_at = callkeeper_now()")
+
+    assert (frozen, answer(sound, "objections").verdict) == (Verdict.kept, Verdict.broken)
+
+
+def test_an_answer_that_gives_less_was_printed_here_with_the_complaint_right(sound):
+    ticket = request(sound, received_on=DAY)
+    with sound.connect() as conn:
+        refusal = {"reasons": "as told", "account": "officer", "actor": OFFICER}
+        fulfilling.refuse(conn, sound.app.keyring, ticket, "excessive", **refusal)
+        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    unseen = answer(sound, "complaint")
+    with sound.connect() as conn:
+        answering.write(conn, sound.app, ticket, "refused", actor=OFFICER)
+
+    assert (unseen.verdict, unseen.figure) == (Verdict.broken, "1 of 1 answer not shown")
+    assert answer(sound, "complaint").verdict == Verdict.kept
 
 
 def test_a_hold_that_nobody_ratified_is_late_after_three_days(sound):

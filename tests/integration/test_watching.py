@@ -215,9 +215,34 @@ def test_a_question_to_the_person_does_not_stop_the_clock_and_an_extension_moves
     ]
 
     office.sql.execute("update ticket set state = 'open', extended_to = '2027-02-25', extension_reason = 'complexity'")
+    office.sql.execute(
+        "insert into ticket_delivery (ticket, kind, account, channel) values (%s, 'extension', 'officer', 'letter')",
+        (ticket,),
+    )
     assert told(office) == []
     morning(office, date(2027, 2, 22))
     assert told(office) == [f"{ticket}, erasure: extended to 25 February 2027, in 3 days."]
+
+
+def test_an_extension_counts_only_if_its_letter_went_by_the_first_due_day(office):
+    ticket = requested(office)
+    office.sql.execute("update ticket set extended_to = '2027-02-25', extension_reason = 'complexity'")
+    morning(office, date(2026, 12, 21))
+    assert told(office) == [
+        f"{ticket}: its extension does not count before its letter is sent, by 28 December 2026, in 7 days: `callkeeper ticket letter {ticket} extension`.",
+        f"{ticket}, erasure: due on 28 December 2026, in 7 days.",
+    ]
+
+    morning(office, date(2026, 12, 29))
+    office.sql.execute(
+        "insert into ticket_delivery (ticket, kind, account, channel) values (%s, 'extension', 'officer', 'letter')",
+        (ticket,),
+    )
+    assert told(office) == [
+        f"{ticket}: its extension was not told by 28 December 2026, yesterday, so it does not count.",
+        f"{ticket}, erasure: was due on 28 December 2026, yesterday.",
+    ]
+    assert told(office, "escalation") != []
 
 
 def test_a_freeze_for_somebody_whom_nobody_has_proven_to_be_it_is_looked_at_again(office):

@@ -315,35 +315,42 @@ def contact_of_the_notice(look: Look, promise: Promise) -> Answer:
 
 
 def openings_and_purposes(look: Look, _: Promise) -> Answer:
-    """Every opening has one of the purposes that whoever opened has."""
-    openings = look.bodies("opening")
+    """Every opening stands in the register and in the trail, and has one of the purposes that whoever opened has."""
+    rows = list(db.queries().prove_openings(look.conn, since=look.since))
+    registered: Counter[tuple[str, Any, Any]] = Counter((str(row.recording), row.account, row.purpose) for row in rows)
+    told: Counter[tuple[str, Any, Any]] = Counter()
+    for e in look.bodies("opening"):
+        told[str(e.get("recording")), e.get("actor", {}).get("account"), e.get("purpose")] += 1
+    openings: Counter[tuple[str, Any, Any]] = Counter(registered | told)
     if not openings:
         return _not_yet(f"Nobody has opened a recording in the last {LOOK_BACK_DAYS} days.", "0 openings")
     config = look.in_force
     listeners = {account for c in config.controllers for account in c.listeners}
     deciders = {*config.people.privacy_officers, *config.people.deputies}
     purposes: Counter[str] = Counter()
-    wrong = 0
-    for opening in openings:
-        purpose, account = str(opening.get("purpose")), opening.get("actor", {}).get("account")
+    wrong = sum(row.purpose == "subject_request" and row.ticket is None for row in rows)
+    for opening, n in openings.items():
+        _recording, account, purpose = opening
         known = purpose in PURPOSES or purpose in LAWFUL_PURPOSES
-        purposes[purpose if known else "no known purpose"] += 1
-        wrong += not (
-            (purpose in PURPOSES and account in listeners | deciders)
-            or (purpose in LAWFUL_PURPOSES and account in deciders)
-        )
-    people = len({opening.get("actor", {}).get("account") for opening in openings})
-    figure = f"{_n(len(openings), 'opening')} by {_n(people, 'person', 'people')}"
-    told = ", ".join(f"{purpose.replace('_', ' ')} {n}" for purpose, n in purposes.most_common())
+        purposes[str(purpose) if known else "no known purpose"] += n
+        allowed = listeners | deciders if purpose in PURPOSES else deciders if purpose in LAWFUL_PURPOSES else set()
+        wrong += n if account not in allowed else 0
+    people = len({account for _, account, _ in openings})
+    figure = f"{_n(openings.total(), 'opening')} by {_n(people, 'person', 'people')}"
+    by_purpose = ", ".join(f"{purpose.replace('_', ' ')} {n}" for purpose, n in purposes.most_common())
+    said = []
     if wrong:
-        return _broken(
-            figure,
-            f"In {LOOK_BACK_DAYS} days {_n(wrong, 'opening')} had no purpose of the notice or the law, or not one of whoever opened: {told}.",
-            "Tell the privacy officer; the trail has each opening (class opening) with its account.",
+        said.append(
+            f"{_n(wrong, 'opening')} had no purpose of the notice or the law, not one of whoever opened, or no request that it was for: {by_purpose}."
         )
+    if once := sum(abs(registered[one] - told[one]) for one in openings):
+        said.append(f"{_n(once, 'opening')} are in the register or in the trail only.")
+    if said:
+        mend = "Tell the privacy officer; the trail has each opening (class opening) with its account."
+        return _broken(figure, f"In {LOOK_BACK_DAYS} days: {' '.join(said)}", mend)
     return _kept(
         figure,
-        f"In {LOOK_BACK_DAYS} days, by purpose: {told}. What is opened in a vendor's own portal is not seen here.",
+        f"In {LOOK_BACK_DAYS} days, by purpose: {by_purpose}. What is opened in a vendor's own portal is not seen here.",
     )
 
 
@@ -775,38 +782,55 @@ def holds_in_order(look: Look, _: Promise) -> Answer:
 
 
 def requests_in_time(look: Look, _: Promise) -> Answer:
-    """No open request is past its due day."""
-    due = [row.due_on for row in db.queries().prove_requests(look.conn)]
-    if not due:
+    """No open request is past its due day, and none of the last days was answered after it; an extension counts if it was told in time."""
+    rows = list(db.queries().prove_requests(look.conn, since=look.since))
+    if not rows:
         return _not_yet("No request is open.", "0 requests")
-    late = sum(day < look.today for day in due)
-    figure = f"{_n(len(due), 'open request')}, {number(late)} late"
+    waiting, late = [row for row in rows if row.open], [row for row in rows if row.day > row.due_on]
+    figure = f"{_n(len(waiting), 'open request')}, {number(len(late))} late"
     if late:
-        says = (
-            f"{_n(late, 'request')} are past the day on which they were due, the oldest since {day_in_words(min(due))}."
-        )
+        says = f"{_n(len(late), 'request')} are past the day on which they were due, or were answered after it, the oldest since {day_in_words(late[0].due_on)}."
+        if untold := sum(row.untold for row in late):
+            says += f" Of {number(untold)} an extension was not told by the first due day, so it does not count."
         return _broken(figure, says, "The privacy officer answers, or tells of an extension by the first due day.")
-    return _kept(figure, f"The next is due on {day_in_words(min(due))}.")
+    if not waiting:
+        return _kept(figure, f"Those of the last {LOOK_BACK_DAYS} days were answered in time.")
+    return _kept(figure, f"The next is due on {day_in_words(waiting[0].due_on)}.")
 
 
 def objections_heeded(look: Look, _: Promise) -> Answer:
-    """Nothing came in of a number whose objection was upheld, and no objection's review is overdue."""
+    """What is objected to, or to be restricted, is frozen; nothing came in of a number whose objection was upheld; no review is overdue."""
     q = db.queries()
-    row = q.prove_suppression(look.conn, today=look.today)
-    if not row.callers:
-        return _not_yet("No objection has been upheld yet.", "0 objections")
+    row, asked = q.prove_suppression(look.conn, today=look.today), q.prove_unfrozen(look.conn)
+    if not row.callers and not asked.open:
+        return _not_yet("No objection has been upheld yet, and none is open.", "0 objections")
     came = q.prove_objections(look.conn, today=look.today).recordings
-    figure = f"{_n(row.callers, 'upheld objection')}, {number(came)} calls kept since"
-    if came or row.review_overdue:
-        said = [f"{_n(came, 'recording')} were kept of numbers whose objection was upheld."] if came else []
-        said += [f"{_n(row.review_overdue, 'objection')} are past their day of review."] if row.review_overdue else []
-        return _broken(figure, " ".join(said), "The privacy officer looks at them; report it if calls were kept.")
-    return _kept(figure, "No call was kept of them since, and none is past its day of review.")
+    figure = f"{_n(asked.open, 'open request')}, {_n(row.callers, 'upheld objection')}, {number(came)} calls kept since"
+    said = []
+    if asked.unfrozen:
+        said.append(
+            f"{_n(asked.unfrozen, 'request')} to restrict, or objections, freeze nothing though nobody has decided on them."
+        )
+    if came:
+        said.append(f"{_n(came, 'recording')} were kept of numbers whose objection was upheld.")
+    if row.review_overdue:
+        said.append(f"{_n(row.review_overdue, 'objection')} are past their day of review.")
+    if said:
+        return _broken(
+            figure,
+            " ".join(said),
+            "The privacy officer looks at them; report it if calls were kept, or nothing is frozen.",
+        )
+    return _kept(
+        figure, "What is open is frozen, no call was kept of upheld ones since, and none is past its day of review."
+    )
 
 
-def letters_name_the_authority(_: Look, __: Promise) -> Answer:
-    """Each letter that gives less than was asked names the authority and the judicial remedy, in every language."""
+def letters_name_the_authority(look: Look, _: Promise) -> Answer:
+    """Each letter that gives less than was asked names authority and remedy, in every language; and answers that gave less were such letters."""
     lacking = letters.without_complaint_right()
+    answers = list(db.queries().prove_answers(look.conn, since=look.since, kinds=sorted(letters.GIVE_LESS)))
+    other = sum(not row.written for row in answers)
     figure = f"{_n(len(letters.GIVE_LESS) * len(letters.LANGUAGES), 'letter')}, {number(len(lacking))} without"
     if lacking:
         return _broken(
@@ -814,7 +838,18 @@ def letters_name_the_authority(_: Look, __: Promise) -> Answer:
             f"These do not name them: {', '.join(lacking)}.",
             "Somebody has changed the templates of the letters: mend them. None of these was printed meanwhile.",
         )
-    return _kept(figure, "Without them no such letter is printed.")
+    if other:
+        return _broken(
+            f"{number(other)} of {_n(len(answers), 'answer')} not shown",
+            f"In {LOOK_BACK_DAYS} days {_n(other, 'answer')} gave less than was asked, and no letter of them was printed here: nobody can show what it told.",
+            "The privacy officer prints it (`callkeeper ticket letter`) and sends it.",
+        )
+    said = (
+        f" Each of the {_n(len(answers), 'answer')} of {LOOK_BACK_DAYS} days that gave less was printed so."
+        if answers
+        else ""
+    )
+    return _kept(figure, f"Without them no such letter is printed.{said}")
 
 
 CHECKS: Mapping[str, Check] = {

@@ -154,9 +154,14 @@ def _requests(m: _Morning) -> Iterator[Matter]:
     """Requests by the law's clock, which no question to the person stops; what they froze; copies that nobody has fetched."""
     q = db.queries()
     for r in q.watch_tickets(m.conn, ahead=max(REQUEST_STEPS)):
+        late = r.due_on < m.today
+        if r.untold:
+            text = f"{r.ticket}: its extension was not told by {m.when(r.due_on)}, so it does not count."
+            if not late:
+                text = f"{r.ticket}: its extension does not count before its letter is sent, by {m.when(r.due_on)}: `callkeeper ticket letter {r.ticket} extension`."
+            yield Matter(section=Section.requests, text=text, late=late)
         if not m.comes_up(r.due_on, REQUEST_STEPS):
             continue
-        late = r.due_on < m.today
         waits = " The person was asked; the day stays." if r.state in _ASKED else ""
         due = ("was " if late else "") + ("extended to" if r.extended else "due on")
         text = f"{r.ticket}, {r.access_right}: {due} {m.when(r.due_on)}.{waits}"

@@ -177,8 +177,37 @@ from blocker b left join hold h on h.blocker = b.blocker and h.released_at is nu
 where b.ended_at is null;
 
 -- name: prove_requests
--- When each request that is not answered yet is due; extended_to: told in time that it takes longer.
-select coalesce(extended_to, due_on) as due_on from ticket where closed_at is null and state <> 'delivered' order by 1;
+-- Requests that are not answered, and those that were answered since a time: when each is due, and the day on which its answer came,
+-- or today. An extension counts if its letter went by the first due day (GDPR Art. 12(3)).
+select t.ticket, coalesce(helsinki_day(t.closed_at), helsinki_day(callkeeper_now())) as day, t.closed_at is null as open,
+    t.extended_to is not null and not x.told as untold, case when x.told then coalesce(t.extended_to, t.due_on) else t.due_on end as due_on
+from ticket t cross join lateral (
+    select exists (select from ticket_delivery d where d.ticket = t.ticket and d.kind = 'extension' and helsinki_day(d.at) <= t.due_on) as told
+) x
+where (t.closed_at is null and t.state <> 'delivered')
+   or (t.closed_at >= :since and t.outcome not in ('withdrawn', 'opened_in_error'))
+order by due_on, t.ticket;
+
+-- name: prove_openings
+-- Who opened which recording for what since a time, and for which request.
+select recording, account, purpose, ticket from opening where at >= :since;
+
+-- name: prove_unfrozen^
+-- Requests on which the law wants a restriction at once, that nobody has decided on yet; how many of them block nothing.
+select count(*) as open, count(*) filter (where not exists (
+    select from blocker b where b.case_ref = t.ticket and b.ended_at is null)) as unfrozen
+from ticket t
+where t.closed_at is null and t.access_right in ('restriction', 'objection') and t.state not in ('carried_out', 'released', 'delivered');
+
+-- name: prove_answers
+-- Requests that were answered with less than was asked since a time, and whether such a letter was printed here.
+select t.ticket, exists (
+    select from event e
+    where e.class = 'ticket' and e.at >= t.opened_at and substring(e.body for 26) = '{"action":"letter.written"'
+      and position('"ticket":"' || t.ticket || '"' in convert_from(e.body, 'UTF8')) > 0
+      and convert_from(e.body, 'UTF8')::jsonb ->> 'kind' = any (:kinds)) as written
+from ticket t
+where t.closed_at >= :since and t.outcome not in ('fulfilled', 'withdrawn', 'opened_in_error', 'answered_by_hand');
 
 -- name: proven_digests
 -- The hashes of a day's proofs, as the trail was told of them.

@@ -25,11 +25,16 @@ from hold h where h.placed_at is not null and h.released_at is null
 order by h.case_ref;
 
 -- name: watch_tickets
--- Requests that are not answered, and due within so many days: by the day that the law gives, whatever they wait for.
-select ticket, access_right, state, coalesce(extended_to, due_on) as due_on, extended_to is not null as extended
-from ticket
-where closed_at is null and state <> 'delivered' and coalesce(extended_to, due_on) <= helsinki_day(callkeeper_now()) + :ahead::integer
-order by coalesce(extended_to, due_on), ticket;
+-- Requests that are not answered, and due within so many days: by the day that the law gives, whatever they wait for. An extension
+-- counts if its letter went by the first due day; untold: it did not, so far or for good.
+select t.ticket, t.access_right, t.state, y.due_on, y.due_on = t.extended_to as extended, t.extended_to is not null and not x.told as untold
+from ticket t
+cross join lateral (
+    select exists (select from ticket_delivery d where d.ticket = t.ticket and d.kind = 'extension' and helsinki_day(d.at) <= t.due_on) as told
+) x
+cross join lateral (select case when x.told then coalesce(t.extended_to, t.due_on) else t.due_on end as due_on) y
+where t.closed_at is null and t.state <> 'delivered' and y.due_on <= helsinki_day(callkeeper_now()) + :ahead::integer
+order by y.due_on, t.ticket;
 
 -- name: watch_freezes
 -- The day of review of what blocks because a person asked for it. An access's freeze ends with its ticket: it has one only while
