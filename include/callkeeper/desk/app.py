@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException as RoutingError
 
-from callkeeper.desk import intake, ticket
+from callkeeper.desk import intake, player, prints, ticket
 from callkeeper.desk.forms import Forms, FormStale
 from callkeeper.desk.pages import HEADERS, HERE, STATIC, Pages, advice
 from callkeeper.desk.seat import Door, Host, NoDuty, Seat
@@ -48,8 +48,9 @@ def create(host: Host) -> FastAPI:
     pages = Pages(forms=lambda: Forms(host.secret()))
     desk = FastAPI(title="callkeeper", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     desk.add_middleware(_Headers)
-    for router in (_start(host, door, pages), intake.routes(host, door, pages), ticket.routes(host, door, pages)):
-        desk.include_router(router)
+    desk.include_router(_start(host, door, pages))
+    for part in (intake, ticket, player, prints):
+        desk.include_router(part.routes(host, door, pages))
     _errors(desk, host, pages)
     return desk
 

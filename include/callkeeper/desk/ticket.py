@@ -6,23 +6,22 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from callkeeper import db, tickets, wiring
-from callkeeper.clock import day_bounds_utc
+from callkeeper import db, decisions, tickets, wiring
 from callkeeper.desk import words
+from callkeeper.desk.acts import ACTS, MUTE_ROWS, SCOPE_CHARACTERS, SECONDS, Act, Work
 from callkeeper.desk.forms import FormStale, SentBefore, once
-from callkeeper.desk.intake import a_day, pick
+from callkeeper.desk.intake import lines
 from callkeeper.desk.pages import Pages, advice
+from callkeeper.desk.runs import Runs
 from callkeeper.desk.seat import Door, Host, Seat, Sent, actor
-from callkeeper.errors import CallkeeperError, NotAllowed
-from callkeeper.jobs import fulfilling
-from callkeeper.tickets import Exclusion, State
-
-SCOPE_CHARACTERS = 12
+from callkeeper.errors import CallkeeperError
+from callkeeper.jobs import answering, fulfilling, leading
+from callkeeper.jobs.leading import Where
+from callkeeper.tickets import State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +50,7 @@ def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False) -> Step:
         what = "Search the recordings" if t.identity != "unproven" else "Find out who asks"
         return Step(what=what, mine=seat.officer)
     if t.state is State.approved and tickets.takes_two(t.right, t.identity):
-        return Step(what="A second person's yes", mine=not seat.officer)
+        return Step(what="A second person’s yes", mine=not seat.officer)
     what = {
         State.identity_asked: "The person proves who they are",
         State.clarification_asked: "The person's answer",
@@ -69,10 +68,6 @@ def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False) -> Step:
 
 _HERS = (State.previewed, State.narrowed, State.refused, State.carried_out, State.released)
 
-Action = Callable[[db.Connection, wiring.App, str, Sent], str]
-"""Does with the ticket what was sent, and gives the word that the page says of it then."""
-
-
 def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/tickets/{reference}")
 
@@ -80,18 +75,19 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
         app = host.app()
         with app.connect() as conn:
             shown = view(conn, app, reference, seat)
-        told = {"said": request.query_params.get("said", ""), "wrong": "", "mend": "", "searched": None} | facts
-        return pages.show(
-            request, "ticket.html" if seat.officer else "second.html", seat, status=status, **shown, **told
-        )
+        asked = request.query_params
+        told = {"said": asked.get("said", ""), "listen": asked.get("listen", ""), "wrong": "", "mend": "", "searched": None} | facts
+        return pages.show(request, "ticket.html" if seat.officer else "second.html", seat, status=status, **shown, **told)
 
-    def act(request: Request, reference: str, sent: Sent, do: Action) -> Response:
+    def do(request: Request, reference: str, sent: Sent, act: Act) -> Response:
         """Does it once, and goes back to the ticket; refused, the ticket is shown with what is wrong."""
         app = host.app()
 
         def done() -> str:
             with app.connect() as conn:
-                return f"/tickets/{reference}?said={do(conn, app, reference, sent)}"
+                runs = Runs(api=host.api(), token=sent.seat.token)
+                said = act(Work(conn=conn, app=app, ticket=reference, sent=sent, runs=runs))
+            return f"/tickets/{reference}?said={said}"
 
         try:
             path = once(app, sent.form, sent.seat.account, done)
@@ -107,6 +103,13 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
     def show(request: Request, reference: str, seat: Seat = Depends(door.reader)) -> Response:
         return page(request, seat, reference)
 
+    @router.get("/progress")
+    def progress(request: Request, reference: str, was: str = "", seat: Seat = Depends(door.reader)) -> Response:
+        """Nothing, while the ticket stands as it stood; then the page is loaded anew."""
+        with host.app().connect() as conn:
+            now = mark(fulfilling.show(conn, reference), leading.where(conn, reference))
+        return Response(status_code=204 if now == was else 200, headers={} if now == was else {"HX-Refresh": "true"})
+
     @router.post("/searched")
     def searched(request: Request, reference: str, sent: Sent = Depends(door.sent_by_officer)) -> Response:
         app = host.app()
@@ -116,98 +119,58 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
             return pages.show(request, "_searched.html", sent.seat, searched=found)
         return page(request, sent.seat, reference, searched=found)
 
-    def offer(path: str, action: Action) -> None:
+    def offer(path: str, act: Act, sender: Callable[..., Any]) -> None:
         @router.post(path)
-        def handle(request: Request, reference: str, sent: Sent = Depends(door.sent_by_officer)) -> Response:
-            return act(request, reference, sent, action)
+        def handle(request: Request, reference: str, sent: Sent = Depends(sender)) -> Response:
+            return do(request, reference, sent, act)
 
-    for path, action in ACTIONS.items():
-        offer(path, action)
+    for path, act in ACTS.items():
+        offer(path, act, door.sent_by_officer)
+    for path, act in SECONDS.items():
+        offer(path, act, door.sent)
     return router
+
+
+def mark(t: fulfilling.Ticket, stands: Where) -> str:
+    """How a ticket stands, for the page to see that it has changed."""
+    return f"{t.state}.{stands.run or '-'}.{stands.question or '-'}"
 
 
 def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> dict[str, Any]:
     """What the page shows of a ticket: to the officer all but what is sealed, to the second person what her yes is about."""
     t = fulfilling.show(conn, reference)
     found = fulfilling.seen(conn, reference)
+    stands = leading.where(conn, reference)
     again = reference in fulfilling.resumed(conn)
     names = {c.id: c.name for c in app.config.controllers}
-    kept = [f for f in found.found if f.state != "excluded"]
     out = Counter(words.word(f.reason, "exclusion") for f in found.found if f.state == "excluded")
     tone, left = words.left(t.days_left)
     return {
-        "t": t, "preview": found, "kept": kept, "out": dict(out), "names": names, "tone": tone, "left": left,
+        "t": t, "preview": found, "kept": found.chosen, "out": dict(out), "names": names, "tone": tone, "left": left,
         "scope": found.scope.hex()[:SCOPE_CHARACTERS], "step": next_step(t, seat, again=again), "again": again,
-        "two": tickets.takes_two(t.right, t.identity),
+        "two": tickets.takes_two(t.right, t.identity), "first": _first(conn, reference), "mark": mark(t, stands),
+        "works": _works(t, stands),
         "counts": {names.get(c, c): n for c, n in found.counts.items()},
-        "days": sorted({f.started_at for f in kept if f.started_at}),
-        "timeline": fulfilling.timeline(conn, reference),
-        "may_search": t.identity != "unproven" and t.state in (State.open, State.previewed, State.approved, State.seconded),
+        "days": sorted({f.started_at for f in found.chosen if f.started_at}),
+        "cut": sum(bool(f.mutes) or f.audio_channel is not None for f in found.chosen),
+        "timeline": fulfilling.timeline(conn, reference) if seat.officer else [],
+        "may_search": t.identity != "unproven" and t.state in (State.previewed, State.approved, State.seconded),
         "grounds": [g for g in tickets.GROUNDS if t.right in tickets.GROUNDS_OF[g]],
+        "due_letters": answering.due(conn, reference) if seat.officer else (),
+        "sent_letters": answering.letters_sent(conn, reference) if seat.officer else (),
+        "interim": answering.INTERIM, "mute_rows": range(MUTE_ROWS), "call_rows": range(1),
+        "lines": lines(app, conn) if seat.officer else [],
     }  # fmt: skip
 
 
-# --- what the officer does -----------------------------------------------------------------------------------------------
+def _works(t: fulfilling.Ticket, stands: Where) -> bool:
+    """Whether callkeeper is at work on it, or about to be: nobody is asked anything."""
+    at_work = t.state is State.seconded or (t.state is State.approved and not tickets.takes_two(t.right, t.identity))
+    return at_work or (stands.run is not None and stands.question is None)
 
 
-def _identity(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    evidence = pick(sent, "evidence", tickets.EVIDENCES, "Say how the person proved who they are.")
-    first, last = a_day(sent.text("from"), "the first day"), a_day(sent.text("to"), "the last day")
-    fulfilling.prove_identity(
-        conn, app.keyring, ticket, evidence=evidence, from_at=day_bounds_utc(first)[0], to_at=day_bounds_utc(last)[1],
-        note=sent.text("note"), account=sent.seat.account, actor=actor(app, conn, sent.seat),
-    )  # fmt: skip
-    return "identity"
-
-
-def _ask(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    question = pick(sent, "question", tickets.QUESTIONS, "Say what the person was asked.")
-    fulfilling.ask(conn, ticket, question, actor(app, conn, sent.seat))
-    return "asked"
-
-
-def _answered(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    fulfilling.answered(conn, ticket, actor(app, conn, sent.seat))
-    return "answered"
-
-
-def _extend(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    reason = pick(sent, "reason", tickets.EXTENSION_REASONS, "Say why it takes longer.")
-    fulfilling.extend(conn, ticket, reason, actor(app, conn, sent.seat))
-    return "extended"
-
-
-def _search(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    fulfilling.preview(conn, app.keyring, ticket, actor(app, conn, sent.seat))
-    return "searched"
-
-
-def _leave_out(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    reason = pick(sent, "reason", tickets.EXCLUSIONS, "Say why they are left out.")
-    which: dict[UUID, Exclusion] = {}
-    for text in sent.all("recording"):
-        try:
-            which[UUID(text)] = reason
-        except ValueError:
-            raise NotAllowed("One of the recordings is none.", mend="Load the page again.") from None
-    if not which:
-        raise NotAllowed("Choose at least one recording.", mend="Tick the box before it.")
-    fulfilling.leave_out(conn, app.keyring, ticket, which, actor(app, conn, sent.seat))
-    return "left_out"
-
-
-def _close(conn: db.Connection, app: wiring.App, ticket: str, sent: Sent) -> str:
-    outcome = pick(sent, "outcome", tickets.CLOSED_AS, "Say why it is over.")
-    fulfilling.close(conn, ticket, outcome, years=app.config.terms.tickets_years, actor=actor(app, conn, sent.seat))
-    return "closed"
-
-
-ACTIONS: dict[str, Action] = {
-    "/identity": _identity,
-    "/ask": _ask,
-    "/answered": _answered,
-    "/extend": _extend,
-    "/search": _search,
-    "/leave-out": _leave_out,
-    "/close": _close,
-}
+def _first(conn: db.Connection, reference: str) -> str:
+    """Who said the first yes."""
+    found = decisions.find(conn, reference, "dsr_approve")
+    conn.rollback()
+    return found.account if found else ""

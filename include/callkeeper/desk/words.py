@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Literal
 
 from callkeeper.clock import HELSINKI
@@ -97,12 +97,41 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "data_protection_act_34": "Data Protection Act, section 34",
         "not_applicable": "the right does not apply here (Art. 20(1))",
     },
+    "audio": {"0": "first channel", "1": "second channel"},
     "mute": {
         "other_person": "another person can be heard",
         "not_yours": "not about the person",
         "secret": "a secret",
     },
-    "controller": {},
+    "asked": {
+        "numbers": "which numbers they called from",
+        "period": "which time it is about",
+        "calls": "which calls it is about",
+        "which": "which recording it is about",
+        "what_is_wrong": "what is wrong with it",
+        "situation": "what in their situation they object for",
+    },
+    "letter": {
+        "receipt": "Receipt",
+        "identity": "Asking for proof of identity",
+        "clarification": "Asking what is meant",
+        "extension": "It takes longer",
+        "completed_access": "Answer: the copies, and everything held",
+        "completed_rectification": "Answer: put right",
+        "completed_erasure": "Answer: erased",
+        "completed_restriction": "Answer: restricted",
+        "completed_objection": "Answer: the objection is upheld",
+        "partial": "Answer: a part of it",
+        "refused": "Answer: refused",
+        "erasure_deferred": "Answer: erasure deferred",
+        "erasure_resumed": "The rest is erased now",
+        "no_data": "Answer: nothing found",
+        "days_missing": "Some days have not come in yet",
+        "cannot_identify": "Answer: the person cannot be identified",
+        "restriction_lifting": "The restriction will be lifted",
+        "portability": "Answer: portability does not apply",
+        "recipient_notice": "Notice to a recipient",
+    },
 }
 
 
@@ -130,6 +159,14 @@ def lasts(seconds: int | None) -> str:
         return "–"
     minutes, left = divmod(seconds, 60)
     return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def position(ms: int) -> str:
+    """``1:05``: minutes and seconds from a recording's beginning."""
+    seconds = ms / 1000
+    minutes = int(seconds // 60)
+    left = seconds - 60 * minutes
+    return f"{minutes}:{left:02.0f}" if left == int(left) else f"{minutes}:{left:06.3f}"
 
 
 def counted(n: int, what: str) -> str:
@@ -193,10 +230,3 @@ def told(event: Event) -> str:
         )
         said += f" ({known or str(reason).replace('_', ' ')})"
     return said
-
-
-def night(now: datetime) -> timedelta:
-    """Until the next night's deletions (00:30 Helsinki)."""
-    here = now.astimezone(HELSINKI)
-    then = here.replace(hour=0, minute=30, second=0, microsecond=0)
-    return (then if then > here else then + timedelta(days=1)) - here
