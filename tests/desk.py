@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,12 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from httpx import Response
 
+from callkeeper.desk import runs
 from callkeeper.desk.app import create
 from callkeeper.desk.seat import Host
-from installation import Installation
+from callkeeper.errors import NotAllowed
+from callkeeper.jobs import fulfilling, leading
+from installation import OFFICER, Installation
 
 PREFIX = "/callkeeper"
 SECRET = b"a secret of the test's own, that nobody else knows"
@@ -84,3 +88,52 @@ def words(response: Response) -> str:
     reader = _Text()
     reader.feed(response.text)
     return " ".join(" ".join(reader.parts).split())
+
+
+class Airflow:
+    """Airflow as the desk sees it, without one: its runs of subject_request begin and record at once, by the same core."""
+
+    def __init__(self, office: Installation, monkeypatch: Any) -> None:
+        self.office = office
+        self.waiting: dict[str, str] = {}
+        self.answers: list[tuple[str, str, str, dict[str, Any]]] = []
+        monkeypatch.setattr(runs, "SETTLES", timedelta(0))
+        monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(
+            runs.Runs, "trigger", lambda its, ticket, run, action="advance": self._begin(its, ticket, run)
+        )
+        monkeypatch.setattr(runs.Runs, "asked_since", lambda its, run, question: self._since(run, question))
+        monkeypatch.setattr(
+            runs.Runs,
+            "answer",
+            lambda its, run, question, chosen, params: self._record(its, run, question, chosen, params),
+        )
+
+    def _account(self, its: runs.Runs) -> str:
+        return its.token.partition(".")[0]
+
+    def _begin(self, its: runs.Runs, ticket: Any, run: str, account: str | None = None) -> None:
+        with self.office.connect() as conn:
+            stretch = leading.begin(
+                self.office.app, conn, ticket=ticket.ticket, right=ticket.right, what="advance", run=run,
+                account=account or self._account(its), actor=OFFICER,
+            )  # fmt: skip
+        if stretch.question:
+            self.waiting[run] = stretch.question
+
+    def _since(self, run: str, question: str) -> datetime | None:
+        return datetime(2026, 1, 1, tzinfo=UTC) if self.waiting.get(run) == question else None
+
+    def _record(self, its: runs.Runs, run: str, question: str, chosen: str, params: Any) -> None:
+        account, ticket = self._account(its), run.partition("--")[0]
+        with self.office.connect() as conn:
+            if account not in leading.asked(self.office.app, conn, ticket, question):  # type: ignore[arg-type]  # one of them
+                raise NotAllowed("You are not among those who are asked.")
+            self.answers.append((question, chosen, account, dict(params)))
+            stretch = leading.record(
+                self.office.app, conn, ticket=ticket, question=question, chosen=chosen, params=params, run=run, account=account,
+                actor=OFFICER,
+            )  # fmt: skip
+            del self.waiting[run]
+            if stretch.goes_on:
+                self._begin(its, fulfilling.show(conn, ticket), stretch.goes_on, account)

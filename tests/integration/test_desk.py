@@ -13,11 +13,12 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from callkeeper.desk import forms
+from callkeeper.desk.seat import Seat
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import fulfilling
 from deliver import PHM, deliver
 from deliver import Call as Delivered
-from desk import PREFIX, Desk, hidden, words
+from desk import PREFIX, SECRET, Airflow, Desk, hidden, words
 from installation import DAY, Installation, at
 
 CALLER = "+358409990001"
@@ -61,6 +62,10 @@ def found(desk: Desk, **fields: Any) -> str:
     assert desk.send(page, f"{page}/identity", **proven).status_code == 303
     assert desk.send(page, f"{page}/search").status_code == 303
     return ticket
+
+
+def session_of(account: str) -> bytes:
+    return Seat(account=account, duties=frozenset(), token=f"{account}.signed").session
 
 
 def routes(desk: Desk) -> list[tuple[str, str]]:
@@ -341,7 +346,7 @@ def test_the_officer_proves_searches_and_leaves_out(officer, kept):
     ticket = found(officer)
     page = f"/tickets/{ticket}"
     shown = officer.get(page)
-    which = re.findall(r'name="recording" value="([0-9a-f-]{36})"', shown.text)
+    which = recordings(officer, ticket)
     assert len(which) == 2
     assert "2 recordings" in words(shown)
 
@@ -373,6 +378,212 @@ def test_a_request_is_extended_asked_about_and_closed(officer, kept):
     with kept.connect() as conn:
         assert fulfilling.show(conn, ticket).outcome == "withdrawn"
     assert "<form" not in re.sub(r"<form[^>]*/searched.*?</form>", "", officer.get(page).text, flags=re.S)
+
+
+# --- listening, and what the copy leaves out ---------------------------------------------------------------------------
+
+
+def recordings(desk: Desk, ticket: str) -> list[str]:
+    return re.findall(
+        r'name="recording" value="([0-9a-f-]{36})" aria-label="Choose', desk.get(f"/tickets/{ticket}").text
+    )
+
+
+def test_a_listening_is_an_event_and_plays_by_ranges(officer, kept):
+    ticket = found(officer)
+    page, (one, other) = f"/tickets/{ticket}", recordings(officer, ticket)
+    audio = f"{page}/recordings/{one}/audio"
+    assert officer.get(audio).status_code == 409
+    assert kept.events("recording.opened") == []
+
+    answer = officer.send(page, f"{page}/listen", recording=one)
+    assert answer.status_code == 303
+    (event,) = kept.events("recording.opened")
+    assert (event["recording"], event["purpose"], event["ticket"]) == (one, "subject_request", ticket)
+    cookie = answer.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", f"Path={PREFIX}{page}/recordings/{one}"))
+    assert len(officer.http.cookies) == 2
+
+    whole = officer.get(audio)
+    assert (whole.status_code, whole.headers["cache-control"], whole.headers["accept-ranges"]) == (
+        200,
+        "no-store",
+        "bytes",
+    )
+    size = len(whole.content)
+    assert whole.headers["content-length"] == str(size)
+    part = officer.get(audio, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.headers["content-range"]) == (206, f"bytes 10-19/{size}")
+    assert part.content == whole.content[10:20]
+    assert officer.get(audio, headers={"Range": "bytes=-5"}).content == whole.content[-5:]
+    assert officer.get(audio, headers={"Range": f"bytes={size}-"}).status_code == 416
+    assert officer.get(audio, headers={"Range": "chapters=1"}).status_code == 200
+    assert len(kept.events("recording.opened")) == 1, "ranges of one listening are one opening"
+    assert officer.get(f"{page}/recordings/{other}/audio").status_code == 409
+
+
+def test_a_listening_is_nobody_elses(officer, kept):
+    ticket = found(officer)
+    page, (one, _) = f"/tickets/{ticket}", recordings(officer, ticket)
+    officer.send(page, f"{page}/listen", recording=one)
+    token = officer.http.cookies["callkeeper_listening"]
+    kept.configure(('privacy_officers = ["officer"]', 'privacy_officers = ["officer", "deputy"]'))
+    for account, status in (("approver", 403), ("deputy", 409)):
+        other = Desk(kept, account)
+        other.http.cookies.set("callkeeper_listening", token)
+        assert other.get(f"{page}/recordings/{one}/audio").status_code == status
+
+
+def test_what_a_copy_leaves_out_is_said_by_range(officer, kept):
+    ticket = found(officer)
+    page, (one, _) = f"/tickets/{ticket}", recordings(officer, ticket)
+    ranges = {"mute_from": ["0:00", "", ""], "mute_to": ["0:01,5", "", ""], "mute_reason": ["other_person", "", ""]}
+    assert officer.send(page, f"{page}/mute", recording=one, channel="", **ranges).status_code == 303
+    with kept.connect() as conn:
+        (cut,) = [f for f in fulfilling.seen(conn, ticket).found if f.mutes]
+    assert (str(cut.recording), cut.mutes[0].to_ms, cut.mutes[0].reason) == (one, 1500, "other_person")
+    shown = officer.get(page)
+    assert "1 range muted" in words(shown)
+    assert 'value="0:01.500"' in shown.text
+
+    for wrong in ({"mute_from": "soon"}, {"mute_reason": ""}, {"channel": "9"}, {"recording": "x"}):
+        fields = {
+            "recording": one,
+            "channel": "",
+            "mute_from": "0:00",
+            "mute_to": "0:01",
+            "mute_reason": "secret",
+        } | wrong
+        assert officer.send(page, f"{page}/mute", **fields).status_code == 409, wrong
+
+
+# --- letters ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_letter_has_its_addressee_on_that_print_alone(officer, kept, caplog):
+    caplog.set_level(logging.DEBUG)
+    ticket = opened(officer)
+    page = f"/tickets/{ticket}"
+    to = {"name": "Maija Meikäläinen", "address": "Mannerheimintie 1\n00100 Helsinki"}
+    pdf = officer.send(page, f"{page}/letter", kind="receipt", **{"as": "pdf"}, **to)
+    assert (pdf.status_code, pdf.headers["content-type"], pdf.content[:5]) == (200, "application/pdf", b"%PDF-")
+    assert pdf.headers["content-disposition"] == f'attachment; filename="{ticket}-receipt.pdf"'
+    text = officer.send(page, f"{page}/letter", kind="receipt", **{"as": "text"}, **to)
+    assert "Maija Meikäläinen" in text.text
+
+    events = kept.events("letter.written")
+    assert [e["kind"] for e in events] == ["receipt", "receipt"]
+    assert "Meik" not in str(events)
+    assert "Meik" not in caplog.text
+    sent = officer.send(page, f"{page}/letter-sent", kind="receipt", channel="letter")
+    assert sent.status_code == 303
+    assert "Receipt, " in words(officer.get(page))
+
+
+# --- two people, through Airflow --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def airflow(kept: Installation, monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    return Airflow(kept, monkeypatch)
+
+
+def scope_on(desk: Desk, ticket: str) -> str:
+    shown = re.search(r'name="scope" value="([0-9a-f]{12})"', desk.get(f"/tickets/{ticket}").text)
+    assert shown
+    return shown[1]
+
+
+def test_an_erasure_takes_two_people_on_the_page(officer, kept, airflow):
+    approver = Desk(kept, "approver")
+    ticket = found(officer, right="erasure")
+    page = f"/tickets/{ticket}"
+    scope = scope_on(officer, ticket)
+
+    assert officer.send(page, f"{page}/decide", choice="approve", scope=scope).status_code == 303
+    assert "Yours was the first" in words(officer.get(page))
+    assert ticket in words(approver.get("/"))
+    shown = words(approver.get(page))
+    assert "officer approved exactly this" in shown
+    assert scope in shown
+    assert approver.send(page, f"{page}/second", choice="yes", scope=scope).status_code == 303
+
+    assert [a[:3] for a in airflow.answers] == [("decide", "Approve", "officer"), ("second", "Approve", "approver")]
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).state == "carried_out"
+    assert kept.value("select count(*) from deletion where trigger = 'erasure_approved'") == 2
+
+
+def test_the_first_is_never_the_second(officer, kept, airflow):
+    ticket = found(officer, right="erasure")
+    page = f"/tickets/{ticket}"
+    scope = scope_on(officer, ticket)
+    officer.send(page, f"{page}/decide", choice="approve", scope=scope)
+
+    assert f'action="{PREFIX}{page}/second"' not in officer.get(page).text
+    answer = officer.post(
+        f"{page}/second",
+        form=forms.Forms(SECRET).write(session_of("officer"), f"{page}/second"),
+        choice="yes",
+        scope=scope,
+    )
+    assert answer.status_code == 409
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).state == "approved"
+
+
+def test_a_second_persons_no_lays_it_before_the_officer_again(officer, kept, airflow):
+    ticket = found(officer, right="erasure")
+    page = f"/tickets/{ticket}"
+    officer.send(page, f"{page}/decide", choice="approve", scope=scope_on(officer, ticket))
+    assert Desk(kept, "approver").send(page, f"{page}/second", choice="no").status_code == 303
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).state == "previewed"
+
+
+def test_a_yes_is_to_what_the_page_showed(officer, kept, airflow):
+    ticket = found(officer, right="erasure")
+    page, scope = f"/tickets/{ticket}", scope_on(officer, ticket)
+    form = officer.field(page, f"{page}/decide")
+    officer.send(page, f"{page}/leave-out", recording=recordings(officer, ticket)[0], reason="not_the_person")
+
+    answer = officer.post(f"{page}/decide", form=form, choice="approve", scope=scope)
+    assert answer.status_code == 409
+    assert "has changed since the page was shown" in words(answer)
+    assert airflow.answers == []
+
+
+def test_a_refusal_keeps_its_reasons_out_of_airflow(officer, kept, airflow):
+    ticket = found(officer, right="erasure")
+    page = f"/tickets/{ticket}"
+    reasons = "Riita on kesken."
+    answer = officer.send(page, f"{page}/decide", choice="refuse", ground="legal_claims", reasons=reasons)
+    assert answer.status_code == 303, words(answer)
+    assert reasons not in str(airflow.answers)
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).state == "refused"
+        assert fulfilling.noted_reasons(conn, kept.app.keyring, ticket) == reasons
+    assert officer.send(page, f"{page}/release", choice="release").status_code == 303
+    assert officer.send(page, f"{page}/deliver", channel="letter").status_code == 303
+    with kept.connect() as conn:
+        assert fulfilling.show(conn, ticket).outcome == "refused"
+
+
+def test_an_airflow_that_does_not_answer_is_told_in_words(officer, kept):
+    ticket = found(officer, right="erasure")
+    page = f"/tickets/{ticket}"
+    silent = Desk(kept, "officer", api="http://127.0.0.1:9")
+    answer = silent.send(page, f"{page}/decide", choice="approve", scope=scope_on(silent, ticket))
+    assert answer.status_code == 503
+    assert "Airflow does not answer." in words(answer)
+
+
+def test_the_page_is_loaded_anew_once_the_ticket_has_moved(officer):
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+    same = officer.get(f"{page}/progress?was=previewed.-.-")
+    assert (same.status_code, "hx-refresh" in same.headers) == (204, False)
+    assert officer.get(f"{page}/progress?was=seconded.-.-").headers["hx-refresh"] == "true"
 
 
 def test_nothing_that_was_typed_is_in_an_address_a_title_or_a_log(officer, kept, caplog):

@@ -129,9 +129,7 @@ def decide(w: Work) -> str:
         raise NotAllowed("There is nothing to decide on now.", mend="Load the page again.")
     if w.sent.text("choice") == "approve":
         _same(w)
-        runs.say(
-            w.conn, w.runs, t, "decide", "Approve", scope=w.sent.text("scope"), ground=None, extension_reason=None
-        )
+        runs.say(w.conn, w.runs, t, "decide", "Approve", scope=w.sent.text("scope"), ground=None, extension_reason=None)
         _require_moved(w, State.previewed)
         return "approved"
     ground = pick(w.sent, "ground", tickets.GROUNDS, "Say on which ground it is refused.")
@@ -184,13 +182,16 @@ def reasons(w: Work) -> str:
 def _same(w: Work) -> None:
     """A yes is to what the page showed."""
     if w.sent.text("scope") != fulfilling.seen(w.conn, w.ticket).scope.hex()[:SCOPE_CHARACTERS]:
-        raise NotAllowed("What this is about has changed since the page was shown.", mend="Look at it again, then decide.")
+        raise NotAllowed(
+            "What this is about has changed since the page was shown.", mend="Look at it again, then decide."
+        )
 
 
 def _require_moved(w: Work, before: State) -> None:
     if fulfilling.show(w.conn, w.ticket).state is before:
         raise NotAllowed(
-            "Airflow took your answer, and nothing was changed by it.", mend="The note on the run of subject_request says why."
+            "Airflow took your answer, and nothing was changed by it.",
+            mend="The note on the run of subject_request says why.",
         )
 
 

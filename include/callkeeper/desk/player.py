@@ -68,7 +68,11 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
         # The first bytes before the answer begins: what has gone is told by a status, not by a silence.
         body = listening.read(app, found, part.first, part.last)
         head = next(body, b"")
-        headers = {"Accept-Ranges": "bytes", "Content-Length": str(part.last - part.first + 1), "Content-Encoding": "identity"}
+        headers = {
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(part.last - part.first + 1),
+            "Content-Encoding": "identity",
+        }
         if part.partial:
             headers["Content-Range"] = f"bytes {part.first}-{part.last}/{found.size_bytes}"
         whole: Iterator[bytes] = chain((head,), body)
@@ -100,5 +104,7 @@ def _asked(header: str | None, size: int) -> _Part:
     else:
         first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
     if first > last or (not found[1] and int(found[2]) == 0):
-        raise HTTPException(416, "There is no such part of the recording.", headers={"Content-Range": f"bytes */{size}"})
+        raise HTTPException(
+            416, "There is no such part of the recording.", headers={"Content-Range": f"bytes */{size}"}
+        )
     return _Part(first, last, True)

@@ -61,7 +61,9 @@ class Runs:
         body = {"chosen_options": [chosen], "params_input": dict(params)}
         answer = self._send("PATCH", f"/dags/{DAG}/dagRuns/{run}/taskInstances/{question}/-1/hitlDetails", body)
         if answer.status_code == 403:
-            raise NotAllowed("You are not among those who are asked.", mend="Whoever says the first yes never says the second.")
+            raise NotAllowed(
+                "You are not among those who are asked.", mend="Whoever says the first yes never says the second."
+            )
         if answer.status_code == 409:
             raise NotAllowed("Somebody has answered already.", mend="Load the page again.")
         _require(answer)
@@ -127,6 +129,7 @@ def _until(ends: float, done: Callable[[], bool]) -> None:
     while not done():
         if time.monotonic() > ends:
             raise AirflowSilent(
-                "Airflow is slow, and has not done it yet.", mend="It may still do it: look at this page again in a minute."
+                "Airflow is slow, and has not done it yet.",
+                mend="It may still do it: look at this page again in a minute.",
             )
         time.sleep(POLL_SECONDS)

@@ -40,7 +40,7 @@ class Row:
     step: Step
 
 
-def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False) -> Step:
+def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False, recordings: int = 1) -> Step:
     """What comes next, in words. ``again``: it ended as deferred, and all has gone since."""
     if again:
         return Step(what="Tell the person that the rest has gone", mine=seat.officer)
@@ -49,7 +49,7 @@ def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False) -> Step:
     if t.state is State.open:
         what = "Search the recordings" if t.identity != "unproven" else "Find out who asks"
         return Step(what=what, mine=seat.officer)
-    if t.state is State.approved and tickets.takes_two(t.right, t.identity):
+    if t.state is State.approved and tickets.takes_two(t.right, t.identity, recordings):
         return Step(what="A second person’s yes", mine=not seat.officer)
     what = {
         State.identity_asked: "The person proves who they are",
@@ -68,6 +68,7 @@ def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False) -> Step:
 
 _HERS = (State.previewed, State.narrowed, State.refused, State.carried_out, State.released)
 
+
 def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
     router = APIRouter(prefix="/tickets/{reference}")
 
@@ -76,8 +77,16 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
         with app.connect() as conn:
             shown = view(conn, app, reference, seat)
         asked = request.query_params
-        told = {"said": asked.get("said", ""), "listen": asked.get("listen", ""), "wrong": "", "mend": "", "searched": None} | facts
-        return pages.show(request, "ticket.html" if seat.officer else "second.html", seat, status=status, **shown, **told)
+        told = {
+            "said": asked.get("said", ""),
+            "listen": asked.get("listen", ""),
+            "wrong": "",
+            "mend": "",
+            "searched": None,
+        } | facts
+        return pages.show(
+            request, "ticket.html" if seat.officer else "second.html", seat, status=status, **shown, **told
+        )
 
     def do(request: Request, reference: str, sent: Sent, act: Act) -> Response:
         """Does it once, and goes back to the ticket; refused, the ticket is shown with what is wrong."""
@@ -145,11 +154,13 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
     names = {c.id: c.name for c in app.config.controllers}
     out = Counter(words.word(f.reason, "exclusion") for f in found.found if f.state == "excluded")
     tone, left = words.left(t.days_left)
+    n = len(found.chosen)
+    two = tickets.takes_two(t.right, t.identity, n)
     return {
         "t": t, "preview": found, "kept": found.chosen, "out": dict(out), "names": names, "tone": tone, "left": left,
-        "scope": found.scope.hex()[:SCOPE_CHARACTERS], "step": next_step(t, seat, again=again), "again": again,
-        "two": tickets.takes_two(t.right, t.identity), "first": _first(conn, reference), "mark": mark(t, stands),
-        "works": _works(t, stands),
+        "scope": found.scope.hex()[:SCOPE_CHARACTERS], "step": next_step(t, seat, again=again, recordings=n), "again": again,
+        "two": two, "first": _first(conn, reference), "mark": mark(t, stands),
+        "works": _works(t, stands, two),
         "counts": {names.get(c, c): n for c, n in found.counts.items()},
         "days": sorted({f.started_at for f in found.chosen if f.started_at}),
         "cut": sum(bool(f.mutes) or f.audio_channel is not None for f in found.chosen),
@@ -163,9 +174,9 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
     }  # fmt: skip
 
 
-def _works(t: fulfilling.Ticket, stands: Where) -> bool:
+def _works(t: fulfilling.Ticket, stands: Where, two: bool) -> bool:
     """Whether callkeeper is at work on it, or about to be: nobody is asked anything."""
-    at_work = t.state is State.seconded or (t.state is State.approved and not tickets.takes_two(t.right, t.identity))
+    at_work = t.state is State.seconded or (t.state is State.approved and not two)
     return at_work or (stands.run is not None and stands.question is None)
 
 
