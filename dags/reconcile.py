@@ -141,7 +141,7 @@ def seal() -> dict[str, int]:
         "on_failure_callback": tell_failure,
     },
     access_control={
-        "callkeeper_data_team": {"DAGs": {"can_read", "can_edit"}},
+        "callkeeper_data_team": {"DAGs": {"can_read", "can_edit"}, "DAG Runs": {"can_create"}},
         "callkeeper_notes": {"DAGs": {"can_read", "can_edit"}},
         "callkeeper_officer": {"DAGs": {"can_read"}},
         "callkeeper_approver": {"DAGs": {"can_read"}},

@@ -23,6 +23,10 @@ COMMANDS = {
         "callkeeper.commands.demo:demo",
         "Start everything, import ten days of made-up calls, let half-year-old ones go.",
     ),
+    "disclosure": (
+        "callkeeper.commands.disclosure:group",
+        "Give recordings to an authority or a company of the group, by two people.",
+    ),
     "doctor": ("callkeeper.commands.doctor:doctor", "Say what is wrong with this installation, and how to mend it."),
     "down": ("callkeeper.commands.stack:down", "Stop what `up` started."),
     "explain": ("callkeeper.commands.explain:explain", "One recording: its clock, what blocks it, what comes next."),

@@ -440,6 +440,31 @@ def _answer(opened: wiring.App, dag_id: str, run_id: str, task: str) -> tuple[st
             mend="Clear the task that asks, and answer it; or trigger the ticket again.",
         )
     return who["name"], chosen[0], detail.get("params_input") or {}
+def disclose(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> dict[str, int]:
+    """The run's action on its disclosure, in the name of whoever triggered it; what came of it on the run's note.
+
+    Others see Airflow's runs: what the law forbids to tell is not there for it, whoever asks.
+    """
+    from callkeeper.controllers import duties
+    from callkeeper.jobs import disclosing
+
+    params, account = context["params"], context["dag_run"].triggering_user_name
+    if not account:
+        raise NotAllowed("Nobody's account has triggered this run.", mend="Trigger it by hand, signed in.")
+    done = disclosing.act(
+        conn,
+        opened,
+        params["disclosure"],
+        params["action"],
+        account=account,
+        duties=duties(conn, opened.config, account),
+        actor=replace(actor(opened, conn, context), account=account),
+        channel=params["channel"],
+        openly=True,
+    )
+    log.info("%s", done.text)
+    note_run(opened, context["ti"].dag_id, context["run_id"], done.text)
+    return done.counts()
 
 
 def _tell_placed(opened: wiring.App, conn: db.Connection) -> None:
@@ -669,12 +694,16 @@ def age_files(context: Mapping[str, Any]) -> dict[str, int]:
 
 
 def age_tickets(context: Mapping[str, Any]) -> dict[str, int]:
-    """Erases what is personal of tickets that are past their term. Raises where a clock is wrong."""
-    from callkeeper.jobs import fulfilling
+    """Erases what is personal of tickets and disclosures that are past their term. Raises where a clock is wrong."""
+    from callkeeper.jobs import disclosing, fulfilling
 
     with step() as opened, opened.connect() as conn:
         _require_clock(opened, conn, context)
-        return {"tickets": fulfilling.forget_past_term(conn, actor(opened, conn, context))}
+        who = actor(opened, conn, context)
+        return {
+            "tickets": fulfilling.forget_past_term(conn, who),
+            "disclosures": disclosing.forget_past_term(conn, who),
+        }
 
 
 def _alarm(opened: wiring.App, subject: str, text: str) -> None:

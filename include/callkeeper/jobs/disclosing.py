@@ -15,19 +15,19 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 from uuid import UUID, uuid4
 
 from stream_zip import ZIP_AUTO, stream_zip
 
-from callkeeper import db, decisions, disclosures
-from callkeeper.clock import HELSINKI
+from callkeeper import db, decisions, disclosures, retention
+from callkeeper.clock import HELSINKI, helsinki_day
 from callkeeper.crashpoints import reach
 from callkeeper.disclosures import Channel, DisclosureId, Facts, Purpose, RecipientKind, State
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict
-from callkeeper.jobs import pages
+from callkeeper.jobs import explaining, listening, pages
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.pseudonyms import Keyring
 from callkeeper.trail.append import ANY, append
@@ -68,7 +68,7 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 class Disclosure:
     """A disclosure as the register shows it: the authority's name and its reference are sealed. ``company``: the group company's name.
 
-    ``expires_on``: the last day of its package, while there is one.
+    ``expires_on``: the day on which its package goes, while there is one.
     """
 
     disclosure: DisclosureId
@@ -156,7 +156,7 @@ def draft(
         )
     q = db.queries()
     named = list(dict.fromkeys([*recordings, *_of_case(conn, case)]))
-    found = _disclosable(conn, named, recipient_kind, recipient)
+    found = _disclosable(conn, named, recipient_kind, purpose, recipient)
     q.number_disclosure(conn)
     drafted = q.next_disclosure(conn)
     disclosure = disclosures.reference(drafted.today.year, drafted.n)
@@ -193,30 +193,40 @@ def _of_case(conn: db.Connection, case: str | None) -> list[UUID]:
 
 
 def _disclosable(
-    conn: db.Connection, recordings: Sequence[UUID], kind: RecipientKind, recipient: str | None
+    conn: db.Connection, recordings: Sequence[UUID], kind: RecipientKind, purpose: str, recipient: str | None
 ) -> dict[UUID, str]:
-    """Whose each recording is, if it may be given. Raises NotAllowed, and says of how many it may not."""
+    """Whose each recording is, if it may be opened for that purpose now. Raises NotAllowed, and says of how many it may not.
+
+    An authority is given what an officer may open for it: what is past its term and held, too. A company of the group is
+    given what a listener may open, and never what is its own.
+    """
     if not recordings:
         raise NotAllowed("A disclosure needs its recordings.", mend="Name them, a hold or a request.")
-    rows = {row.recording: row for row in db.queries().recordings_to_disclose(conn, recordings=list(recordings))}
-    if missing := len(set(recordings) - rows.keys()):
+    q, found = db.queries(), dict[UUID, str]()
+    who = listening.Who(officer=True) if kind == "authority" else listening.Who(listener=True)
+    missing = closed = own = 0
+    for recording in recordings:
+        row = q.explain_recording(conn, recording=recording)
+        if row.place != "catalogue":
+            missing += 1
+            continue
+        kinds = [b.kind for b in q.explain_blockers(conn, recording=recording)]
+        outcome = retention.resolve(explaining.situation(row, kinds, explaining.clock_of(row, row.retention_months)))
+        closed += listening.may_open(outcome, purpose, who) is not None
+        own += row.controller == recipient
+        found[recording] = row.controller
+    shut = {
+        "are not in the catalogue (gone, in quarantine, or never there)": missing,
+        "are closed to this use (their term is over, or a request or a legal ground closes them)": closed,
+        "are the recipient's own": own,
+    }
+    if any(shut.values()):
+        said = ", ".join(f"{n} {what}" for what, n in shut.items() if n)
         raise NotAllowed(
-            f"{missing} of the recordings are not in the catalogue: gone, in quarantine, or never there.",
-            mend="Draft it without them. What an authority needs is kept by a hold.",
+            f"Of {len(recordings)} recordings {said}.",
+            mend="Draft it without them. What an authority needs is kept by a hold, which also opens it to the officer.",
         )
-    if kind == "group_company":
-        shut = {
-            "whose term is over": sum(row.expired for row in rows.values()),
-            "on their way out": sum(row.leaving for row in rows.values()),
-            "that a legal ground or a request closes to ordinary use": sum(
-                (row.blocked or row.erasure_asked) for row in rows.values()
-            ),
-            "that are its own": sum(row.controller == recipient for row in rows.values()),
-        }
-        if any(shut.values()):
-            said = ", ".join(f"{n} {what}" for what, n in shut.items() if n)
-            raise NotAllowed(f"A company of the group may not be given: {said}.", mend="Draft it without them.")
-    return {recording: row.controller for recording, row in rows.items()}
+    return found
 
 
 def _scope(
@@ -246,17 +256,19 @@ def act(
     duties: Set[str],
     actor: Actor,
     channel: Channel | None = None,
+    openly: bool = False,
 ) -> Outcome:
     """Does what the account asks for, if one of its duties lets it; ``approve`` makes the package, too. Raises NotAllowed, NotFound.
 
-    To whoever is no officer, what the law forbids to tell is not there.
+    To whoever is no officer, what the law forbids to tell is not there; ``openly``, where others see what is done, to nobody.
     """
     allowed = SECONDERS if action == "approve" else OFFICERS
     if duties.isdisjoint(allowed):
         raise NotAllowed(
             "This account may not do this.", mend=f"It takes one of: {', '.join(allowed)} ([people] in force)."
         )
-    officer = not duties.isdisjoint(OFFICERS)
+    _for_change(conn, disclosure, officer=not duties.isdisjoint(OFFICERS) and not openly)
+    conn.rollback()
     if (action == "hand_over") != (channel is not None):
         raise NotAllowed(
             "Handing over takes how it was done, and nothing else does.",
@@ -271,7 +283,7 @@ def act(
         assert channel is not None
         return hand_over(conn, disclosure, channel, years=years, account=account, actor=actor)
     if action == "approve":
-        approve(conn, disclosure, account=account, actor=actor, officer=officer)
+        approve(conn, disclosure, account=account, actor=actor)
     return make(conn, app, disclosure, account=account, actor=actor)
 
 
@@ -291,20 +303,12 @@ def ask(conn: db.Connection, disclosure: str, *, account: str, actor: Actor) -> 
     return Outcome(disclosure=disclosure, text=said, recordings=n, waits=True)
 
 
-def approve(
-    conn: db.Connection,
-    disclosure: str,
-    *,
-    account: str,
-    actor: Actor,
-    officer: bool = True,
-    scope: bytes | None = None,
-) -> None:
+def approve(conn: db.Connection, disclosure: str, *, account: str, actor: Actor, scope: bytes | None = None) -> None:
     """Another person's yes to exactly what was asked for; commits. Raises NotAllowed to the first one, ScopeChanged.
 
-    ``officer``: what may not be told is there for nobody else. Said again by the same account it changes nothing.
+    Said again by the same account it changes nothing.
     """
-    row = _for_change(conn, disclosure, officer=officer)
+    row = _for_change(conn, disclosure)
     if row.state in (State.approved, State.made) and row.approved_by == account:
         conn.rollback()
         return
@@ -347,7 +351,7 @@ def _for_change(conn: db.Connection, disclosure: str, *, officer: bool = True) -
 def _unchanged(conn: db.Connection, row: db.Row) -> int:
     """How many recordings it is about, all of them there, and as two people see them. Raises NotAllowed, ScopeChanged."""
     named = [r.recording for r in db.queries().disclosure_recordings(conn, disclosure=row.disclosure)]
-    _disclosable(conn, named, row.recipient_kind, row.recipient)
+    _disclosable(conn, named, row.recipient_kind, row.purpose, row.recipient)
     sealed = bytes(row.sealed_facts) if row.sealed_facts else None
     scope = _scope(named, row.recipient_kind, row.recipient, row.purpose, row.statute, sealed, row.untold)
     if scope != bytes(row.scope):
@@ -372,7 +376,10 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     Each opening is an event that commits before a byte is read. A make that is killed leaves a package row without parts, which
     goes like an expired one. Raises NotAllowed, NotFound, ScopeChanged, StoreConflict (a copy that is not what import kept).
     """
-    q, row = db.queries(), _for_change(conn, disclosure)
+    q = db.queries()
+    # A restriction that is placed at this moment is seen, or comes after (architecture, rule 3).
+    db.lock_blockers(conn, exclusive=False)
+    row = _for_change(conn, disclosure)
     if row.state == State.made and q.disclosure_package(conn, disclosure=disclosure):
         conn.rollback()
         return _made(conn, disclosure)
@@ -385,8 +392,15 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     package, passphrase, days = uuid4(), _passphrase(), app.config.terms.packages_days
     rows = list(q.disclosure_recordings(conn, disclosure=disclosure))
     sealed = app.keyring.sealer("reference").seal(passphrase.encode(), str(package).encode())
-    expires_on = q.begin_disclosure_package(
-        conn, package=package, disclosure=disclosure, sealed_passphrase=sealed, days=days
+    expires_on = helsinki_day(db.now(conn)) + timedelta(days=days)
+    part = {"n": 1, "kind": "zip", "part": str(uuid4()), "key": f"pkg/{expires_on}/{package}/1.zip"}
+    q.begin_disclosure_package(
+        conn,
+        package=package,
+        disclosure=disclosure,
+        sealed_passphrase=sealed,
+        expires_on=expires_on,
+        parts=json.dumps([part]),
     )
     q.end_disclosure_packages(conn, disclosure=disclosure, but=package)
     opened = [r.recording for r in rows]
@@ -400,7 +414,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     reach("disclosure.begun")
     now = db.now(conn)
     conn.rollback()
-    copies, part = _write(app, row, rows, package, passphrase, expires_on, now)
+    copies, whole = _write(app, row, rows, part, passphrase, now)
     reach("disclosure.written")
     row = _for_change(conn, disclosure)
     if State(row.state) is not before or bytes(row.scope) != other.scope:
@@ -408,7 +422,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
         q.end_disclosure_package(conn, package=package)
         conn.commit()
         raise NotAllowed(f"{disclosure} has changed while its package was made.", mend="Look at it again.")
-    q.disclosure_package_written(conn, package=package, parts=json.dumps([part]))
+    q.disclosure_package_written(conn, package=package, parts=json.dumps([whole]))
     q.note_disclosed_copies(
         conn,
         disclosure=disclosure,
@@ -432,7 +446,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
 def _made(conn: db.Connection, disclosure: str) -> Outcome:
     found = show(conn, disclosure, officer=True)
     text = (
-        f"{disclosure} is made: {found.recordings} recordings, encrypted, until {found.expires_on:%d.%m.%Y}. "
+        f"{disclosure} is made: {found.recordings} recordings, encrypted, and kept until {found.expires_on:%d.%m.%Y}. "
         f"`callkeeper disclosure package {disclosure}` takes it out, `passphrase` tells what opens it: hand them over apart."
     )
     return Outcome(disclosure=disclosure, text=text, recordings=found.recordings)
@@ -454,7 +468,7 @@ def _passphrase() -> str:
 
 
 def _write(
-    app: App, row: db.Row, rows: Sequence[db.Row], package: UUID, passphrase: str, expires_on: date, now: datetime
+    app: App, row: db.Row, rows: Sequence[db.Row], part: dict[str, Any], passphrase: str, now: datetime
 ) -> tuple[list[_Copy], dict[str, Any]]:
     """Streams the recordings into an encrypted zip, and that into the store; what each copy and the one part came to.
 
@@ -473,16 +487,11 @@ def _write(
             digest.update(chunk)
             size += len(chunk)
         file.seek(0)
-        key = f"pkg/{expires_on}/{package}/1.zip"
-        stored = app.store.put(key, file, sha256=digest.digest(), size_bytes=size, content_type="application/zip")
-    part = {
-        "n": 1,
-        "object_key": key,
-        "version_id": stored.version_id,
-        "size_bytes": size,
-        "sha256": digest.hexdigest(),
-    }
-    return copies, part
+        stored = app.store.put(
+            part["key"], file, sha256=digest.digest(), size_bytes=size, content_type="application/zip"
+        )
+    whole = part | {"version": stored.version_id, "sha256": digest.hexdigest(), "bytes": size}
+    return copies, whole
 
 
 def _members(
@@ -634,7 +643,7 @@ def open_package(conn: db.Connection, app: App, disclosure: str, actor: Actor) -
     part = _standing(conn, disclosure).parts[0]
     append(conn, actor, [DisclosureSeen(disclosure=disclosure, what="package")])
     conn.commit()
-    return app.store.open(part["object_key"], part["version_id"])
+    return app.store.open(part["key"], part["version"])
 
 
 def passphrase(conn: db.Connection, keyring: Keyring, disclosure: str, actor: Actor) -> str:

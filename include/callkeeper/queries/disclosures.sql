@@ -9,17 +9,6 @@ from (select helsinki_day(callkeeper_now()) as today) y
 left join disclosure d on starts_with(d.disclosure, 'DIS-' || to_char(y.today, 'YYYY') || '-')
 group by y.today;
 
--- name: recordings_to_disclose
--- Recordings in the catalogue, and what stands in the way of ordinary use: past its term, an approved deletion, a blocker, an undecided
--- erasure. What is asked about and is not there is not told.
-select r.recording, r.controller, r.eligible_at <= callkeeper_now() as expired,
-    exists (select from deletion d where d.recording = r.recording and d.state <> 'withdrawn') as leaving,
-    exists (select from blocker b where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at))
-        or exists (select from blocker_cover c join blocker b on b.blocker = c.blocker where c.recording = r.recording and b.ended_at is null) as blocked,
-    exists (select from ticket_recording f join ticket t on t.ticket = f.ticket
-            where f.recording = r.recording and f.state <> 'excluded' and t.access_right = 'erasure' and t.closed_at is null) as erasure_asked
-from recording r where r.recording = any (:recordings);
-
 -- name: recordings_of_case
 -- What a hold covers now, or what a request is about.
 select c.recording from hold h join blocker_cover c on c.blocker = h.blocker where h.case_ref = :case_ref
@@ -54,29 +43,28 @@ update disclosure set state = 'withdrawn', ended_at = callkeeper_now(),
     erase_on = (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date
 where disclosure = :disclosure;
 
--- name: begin_disclosure_package$
--- A package that is about to be written, until which day: whoever is killed in the middle leaves its place behind.
-insert into package (package, disclosure, sealed_passphrase, expires_on)
-values (:package, :disclosure, :sealed_passphrase, helsinki_day(callkeeper_now()) + :days::integer)
-returning expires_on;
+-- name: begin_disclosure_package!
+-- A package that is about to be written, and where: whoever is killed in the middle leaves its place behind.
+insert into package (package, disclosure, sealed_passphrase, expires_on, parts)
+values (:package, :disclosure, :sealed_passphrase, :expires_on, :parts::jsonb);
 
 -- name: disclosure_package_written!
--- Its parts stand in the store.
+-- Its part stands in the store.
 update package set parts = :parts::jsonb where package = :package;
 
 -- name: end_disclosure_packages!
--- Its packages, written or not, are past their term now; but the one that is named.
-update package set expires_on = least(expires_on, helsinki_day(callkeeper_now()) - 1)
+-- Its packages, written or not, go by the next night; but the one that is named.
+update package set expires_on = least(expires_on, helsinki_day(callkeeper_now()))
 where disclosure = :disclosure and gone_at is null and package is distinct from :but::uuid;
 
 -- name: end_disclosure_package!
--- This one is past its term now.
-update package set expires_on = least(expires_on, helsinki_day(callkeeper_now()) - 1) where package = :package;
+-- This one goes by the next night.
+update package set expires_on = least(expires_on, helsinki_day(callkeeper_now())) where package = :package;
 
 -- name: disclosure_package^
--- The package of a disclosure that is there.
+-- The package of a disclosure that can be had.
 select package, parts, sealed_passphrase, made_at, expires_on from package
-where disclosure = :disclosure and gone_at is null and parts <> '[]' and expires_on >= helsinki_day(callkeeper_now())
+where disclosure = :disclosure and gone_at is null and parts @? '$[*].version' and expires_on > helsinki_day(callkeeper_now())
 order by made_at desc limit 1;
 
 -- name: disclosure_made!
@@ -119,7 +107,7 @@ from disclosure d left join controller c on c.controller = d.recipient
 left join disclosure_recording f on f.disclosure = d.disclosure
 left join lateral (
     select max(expires_on) as expires_on from package k
-    where k.disclosure = d.disclosure and k.gone_at is null and k.parts <> '[]' and k.expires_on >= helsinki_day(callkeeper_now())
+    where k.disclosure = d.disclosure and k.gone_at is null and k.parts @? '$[*].version' and k.expires_on > helsinki_day(callkeeper_now())
 ) p on true
 where (:disclosure::text is null or d.disclosure = :disclosure) and (:officer or not (d.untold or d.state = 'drafted'))
 group by d.disclosure, c.name
