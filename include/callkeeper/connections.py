@@ -440,6 +440,8 @@ def _answer(opened: wiring.App, dag_id: str, run_id: str, task: str) -> tuple[st
             mend="Clear the task that asks, and answer it; or trigger the ticket again.",
         )
     return who["name"], chosen[0], detail.get("params_input") or {}
+
+
 def disclose(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> dict[str, int]:
     """The run's action on its disclosure, in the name of whoever triggered it; what came of it on the run's note.
 

@@ -41,7 +41,7 @@ def test_every_dag_has_its_runbook_owner_tags_and_one_run_at_a_time(dags):
             assert heading in dag.doc_md, f"{name}: the runbook says '{heading}'"
         assert "callkeeper" in dag.tags
         # By hand, one case does not wait for another; a request's run waits for weeks, while others come.
-        assert dag.max_active_runs == {"legal_hold": 16, "subject_request": 1000}.get(name, 1)
+        assert dag.max_active_runs == {"legal_hold": 16, "subject_request": 1000, "disclose": 4}.get(name, 1)
         # A run that waits for a person is never timed out. All that could hang in it, its tasks, ends by itself (below).
         assert (dag.dagrun_timeout is None) == (name in WAITS_FOR_PEOPLE), name
         # By hand, one case does not wait for another.
