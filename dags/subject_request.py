@@ -160,7 +160,8 @@ def _scope() -> Param:
         "callkeeper_officer": {"DAGs": {"can_read", "can_edit"}},
         "callkeeper_approver": {"DAGs": {"can_read", "can_edit"}},
         "callkeeper_notes": {"DAGs": {"can_read", "can_edit"}},
-        "callkeeper_data_team": {"DAGs": {"can_read"}},
+        # It clears what failed, and creates no run: no right to "DAG Runs".
+        "callkeeper_data_team": {"DAGs": {"can_read", "can_edit"}},
         "callkeeper_auditor": {"DAGs": {"can_read"}},
     },
 )  # fmt: skip
