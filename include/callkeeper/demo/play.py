@@ -11,6 +11,7 @@ from pathlib import Path
 
 from callkeeper import controllers, db, deliveries, settings, wiring
 from callkeeper.clock import HELSINKI
+from callkeeper.demo import requests
 from callkeeper.demo.api import ENDED, Airflow
 from callkeeper.demo.asterisk import make_asterisk
 from callkeeper.demo.drop import deliver_later, make_drop, make_old_days
@@ -51,6 +52,7 @@ def play(home: Path, *, days: int) -> None:
         _follow(airflow, stage, wanted, made=wanted[:days])
     _show(stage.app)
     report = let_go(stage, old)
+    requests.ask(stage, wanted)
     console.print(f"\n[bold]Airflow:[/] {stack.url}/dags")
     for login in stack.logins:
         console.print(f"  {login.account:<9} {login.password}  ({login.title})")

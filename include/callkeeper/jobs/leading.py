@@ -226,7 +226,7 @@ def advance(app: App, conn: db.Connection, ticket: str, actor: Actor) -> Stretch
                 fulfilling.preview(conn, app.keyring, ticket, actor)
             case State.narrowed:
                 fulfilling.preview(conn, app.keyring, ticket, actor)
-            case State.approved if not tickets.takes_two(found.right, found.identity):
+            case State.approved if not _takes_two(conn, found):
                 changed = _carried_out(app, conn, ticket, actor) is None
             case State.seconded:
                 changed = _carried_out(app, conn, ticket, actor) is None
@@ -278,7 +278,7 @@ def _waits_for(conn: db.Connection, found: Ticket) -> WaitsFor:
             return "person"
         case State.previewed | State.narrowed:
             return "decide"
-        case State.approved if tickets.takes_two(found.right, found.identity):
+        case State.approved if _takes_two(conn, found):
             return "second"
         case State.approved | State.seconded:
             return "release"
@@ -292,6 +292,10 @@ def _waits_for(conn: db.Connection, found: Ticket) -> WaitsFor:
             return "deliver"
         case _:
             return "end"
+
+
+def _takes_two(conn: db.Connection, found: Ticket) -> bool:
+    return tickets.takes_two(found.right, found.identity, len(fulfilling.seen(conn, found.ticket).chosen))
 
 
 def _is_on_its_way(conn: db.Connection, found: Ticket) -> bool:
