@@ -73,12 +73,12 @@ def test_every_letter_has_a_case_and_a_template_in_each_language():
 
 def test_the_languages_have_words_for_the_same_codes():
     words = {
-        language: {(group, code) for group, of in letters._words(language).items() for code in of}
+        language: {(group, code) for group, of in letters.words_of(language).items() for code in of}
         for language in letters.LANGUAGES
     }
     assert words["fi"] == words["sv"] == words["en"]
-    assert set(letters._words("fi")["grounds"]) == set(letters.GROUNDS)
-    assert set(letters._words("fi")["rights"]) == set(letters.RIGHTS)
+    assert set(letters.words_of("fi")["grounds"]) == set(letters.GROUNDS)
+    assert set(letters.words_of("fi")["rights"]) == set(letters.RIGHTS)
 
 
 def test_the_languages_ask_for_the_same_facts():
@@ -106,7 +106,7 @@ def test_every_letter_carries_controller_contact_ticket_right_and_both_days(lang
     today = {"fi": "27.11.2026", "sv": "27 november 2026", "en": "27 November 2026"}[language]
     carried = ("Punavaara Oy", "Takomotie 1-3", "010 270 8001", "tietosuoja@phmgroup.com", "DSR-2026-0007", day, today)
     assert [one for one in carried if one not in made] == []
-    assert letters._words(language)["rights"][facts.right] in made
+    assert letters.words_of(language)["rights"][facts.right] in made
 
 
 @pytest.mark.parametrize(("language", "name"), [c for c in CASES if samples.CASES[c[1]][0] in letters.GIVE_LESS])
@@ -196,7 +196,7 @@ def test_a_deferral_is_worded_alike_whatever_the_ground(language):
 
 @pytest.mark.parametrize("language", letters.LANGUAGES)
 def test_openings_for_a_claim_an_authority_or_security_are_worded_alike(language):
-    purposes = letters._words(language)["purposes"]
+    purposes = letters.words_of(language)["purposes"]
     assert purposes["legal_claim"] == purposes["authority"] == purposes["security"]
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from uuid import UUID
 
-from callkeeper import __version__, db, decisions, deletions
+from callkeeper import __version__, db, decisions, deletions, package
 from callkeeper.crashpoints import reach
 from callkeeper.deletions import Night, NightBalance
 from callkeeper.errors import CallkeeperError, ClockWrong, KeyMissing, NotFound, VendorUnavailable, WrongCredentials
@@ -105,6 +105,7 @@ def plan(conn: db.Connection, night: Night, rules: Rules, actor: Actor) -> Count
     """
     q, done = db.queries(), Counter[str]()
     done["stranded"] = _plan_stranded(conn, rules, actor)
+    done["packages"] = package.plan_over(conn, actor)
     # Asked now, and not of the night: an old rehearsal that is run again after the yes is no way past the safety stop.
     is_live = decisions.find(conn, "go_live", "approve") is not None
     foreseen_at = q.foreseen_at(conn, night=night.night)
@@ -416,6 +417,8 @@ def _record_gone(
         ),
     )  # fmt: skip
     q.erase(conn, recordings=[r.recording for r in rows])
+    if any(r.trigger == "package_expired" for r in rows):
+        q.packages_gone(conn)
     final = _finish(conn, [(r, "not_asked", None) for r in rows if r.without_vendor], night.night)
     alike |= _done(final)
     append(conn, actor, (), alike=alike)

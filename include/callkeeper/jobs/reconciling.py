@@ -59,6 +59,10 @@ FINDINGS: Mapping[str, Finding] = {
         means="recordings of which the store has no audio",
         mend="Was a backup restored? `callkeeper restore-check`. Else the audio is lost: tell the privacy officer.",
     ),
+    "packages_missing": Finding(
+        means="parts of access packages that the store does not have",
+        mend="Take the package back and make it again; find out who deletes past callkeeper.",
+    ),
     "changed": Finding(
         means="recordings whose audio is not what was imported", mend="Look at the store; tell the privacy officer."
     ),
@@ -232,7 +236,12 @@ def compare_store(conn: db.Connection, number: int, store: Store, actor: Actor) 
     append(conn, actor, (), alike=events)
     _name("missing", missing.some)
     _name("orphan planned", [row.recording for row in planned])
-    facts = {"objects": objects, "missing": missing.n, "orphans_planned": len(planned)}
+    facts = {
+        "objects": objects,
+        "missing": missing.n,
+        "packages_missing": q.count_packages_missing(conn, started_at=started),
+        "orphans_planned": len(planned),
+    }
     return _note(conn, number, "store", {**counts, **facts, "objects_difference": abs(objects - sum(counts.values()))})
 
 

@@ -61,10 +61,15 @@ __all__ = [
     "Redaction",
     "Search",
     "Sender",
+    "day_in_words",
+    "duration_in_words",
+    "position_in_words",
     "render",
     "sender",
     "spoken",
+    "time_in_words",
     "without_complaint_right",
+    "words_of",
 ]
 
 HERE = Path(__file__).parent
@@ -108,7 +113,7 @@ def render(kind: Kind | str, language: Language, facts: Facts, addressee: Addres
     kind = Kind(kind)
     _refuse_untrue(kind, facts)
     blocks = parse(_body(kind, language, facts))
-    words = _words(language)
+    words = words_of(language)
     title, *body = blocks
     page = {
         "language": language,
@@ -120,11 +125,11 @@ def render(kind: Kind | str, language: Language, facts: Facts, addressee: Addres
             f"{words['labels']['email']} {facts.controller.email}",
         ],
         "addressee": [addressee.name, *addressee.address] if addressee else [],
-        "date": _day(facts.dated, language),
+        "date": day_in_words(facts.dated, language),
         "particulars": [
             [words["labels"]["ticket"], facts.ticket],
             [words["labels"]["right"], words["rights"][facts.right]],
-            [words["labels"]["received"], _day(facts.received_on, language)],
+            [words["labels"]["received"], day_in_words(facts.received_on, language)],
         ],
         "blocks": [block.data() for block in body],
         "regards": words["labels"]["regards"],
@@ -144,7 +149,7 @@ def without_complaint_right() -> list[str]:
     for language in LANGUAGES:
         part = f"{language}/_complaint.txt"
         told = " ".join((HERE / "templates" / part).read_text(encoding="utf-8").split())
-        complete = all(said in told for said in _words(language)["complaint"].values())
+        complete = all(said in told for said in words_of(language)["complaint"].values())
         for kind in sorted(GIVE_LESS):
             written = (HERE / "templates" / language / f"{kind}.txt").read_text(encoding="utf-8")
             # On the template's first level: what stands under a condition may be left out.
@@ -218,10 +223,12 @@ def _body(kind: Kind, language: Language, facts: Facts) -> str:
             if not getattr(facts.controller, part.name).strip():
                 lacking[f"controller.{part.name}"] = None
         template = _environment(language).get_template(f"{language}/{kind}.txt")
-        body = template.render(vars(known) | {"w": _words(language), "kind": kind.value})
+        body = template.render(vars(known) | {"w": words_of(language), "kind": kind.value})
     finally:
         _lacking.reset(token)
-    if kind in GIVE_LESS and not all(said in " ".join(body.split()) for said in _words(language)["complaint"].values()):
+    if kind in GIVE_LESS and not all(
+        said in " ".join(body.split()) for said in words_of(language)["complaint"].values()
+    ):
         lacking["the complaint right and the judicial remedy"] = None
     if lacking:
         raise LetterIncomplete(kind, tuple(lacking))
@@ -247,7 +254,7 @@ T = TypeVar("T")
 
 @cache
 def _environment(language: Language) -> Environment:
-    words = _words(language)
+    words = words_of(language)
 
     def given(say: Callable[..., Any]) -> Callable[..., Any]:
         return lambda fact, *rest: fact if isinstance(fact, Undefined) else say(fact, *rest)
@@ -276,12 +283,12 @@ def _environment(language: Language) -> Environment:
         keep_trailing_newline=True,  # an included part ends its line
     )
     filters: dict[str, Callable[..., Any]] = {
-        "day": lambda day: _day(day, language),
+        "day": lambda day: day_in_words(day, language),
         "days": lambda days: ", ".join(_ranges(days, language)),
         "span": lambda search: _span(search.from_day, search.to_day, language),
-        "time": lambda at: _time(at, language),
-        "duration": _duration,
-        "position": _position,
+        "time": lambda at: time_in_words(at, language),
+        "duration": duration_in_words,
+        "position": position_in_words,
         "word": word,
         "said": said,
         "some": some,
@@ -291,7 +298,7 @@ def _environment(language: Language) -> Environment:
 
 
 @cache
-def _words(language: Language) -> Mapping[str, Any]:
+def words_of(language: Language) -> Mapping[str, Any]:
     return tomllib.loads((HERE / "words" / f"{language}.toml").read_text(encoding="utf-8"))
 
 
@@ -303,18 +310,18 @@ _MONTHS: Final[Mapping[str, str]] = {
 }
 
 
-def _day(day: date, language: Language) -> str:
+def day_in_words(day: date, language: Language) -> str:
     """``3.6.2026`` in Finnish, ``3 juni 2026``, ``3 June 2026``."""
     if language == "fi":
         return f"{day.day}.{day.month}.{day.year}"
     return f"{day.day} {_MONTHS[language].split()[day.month - 1]} {day.year}"
 
 
-def _time(at: datetime, language: Language) -> str:
+def time_in_words(at: datetime, language: Language) -> str:
     """In Helsinki's time, to the minute, as a clock on the wall shows it."""
     here = at.astimezone(HELSINKI)
     clock = {"fi": f" klo {here.hour}.{here:%M}", "sv": f" kl. {here.hour}.{here:%M}", "en": f", {here:%H:%M}"}
-    return _day(here.date(), language) + clock[language]
+    return day_in_words(here.date(), language) + clock[language]
 
 
 def _ranges(days: Sequence[date], language: Language) -> list[str]:
@@ -331,21 +338,21 @@ def _ranges(days: Sequence[date], language: Language) -> list[str]:
 def _span(first: date, last: date, language: Language) -> str:
     """``1.–2.8.2026``, ``1–2 August 2026``: what both days share is said once."""
     if first == last:
-        return _day(first, language)
-    begun = _day(first, language)
+        return day_in_words(first, language)
+    begun = day_in_words(first, language)
     if first.year == last.year:
         begun = begun.removesuffix(str(first.year)).strip()
         if first.month == last.month:
             begun = f"{first.day}." if language == "fi" else str(first.day)
-    return f"{begun}{'–' if ' ' not in begun else ' – '}{_day(last, language)}"
+    return f"{begun}{'–' if ' ' not in begun else ' – '}{day_in_words(last, language)}"
 
 
-def _duration(seconds: int) -> str:
+def duration_in_words(seconds: int) -> str:
     hours, minutes, left = seconds // 3600, seconds // 60 % 60, seconds % 60
     return " ".join(f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (left, "s")) if n) or "0 s"
 
 
-def _position(ms: int) -> str:
+def position_in_words(ms: int) -> str:
     """``1:05``: minutes and seconds from the recording's beginning."""
     return f"{ms // 60_000}:{ms // 1000 % 60:02d}"
 

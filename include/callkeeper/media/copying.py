@@ -9,7 +9,6 @@ import io
 import wave
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import av
@@ -17,6 +16,7 @@ import av.logging
 
 from callkeeper.errors import CallkeeperError
 from callkeeper.media import probe
+from callkeeper.tickets import Mute
 
 CHUNK_BYTES = 1 << 20
 
@@ -35,15 +35,6 @@ _AS_IT_IS = {
 WAV = ("audio/wav", "wav")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mute:
-    """A range of the recording's own time, from the first to before the last, and why it is left out (a code)."""
-
-    from_ms: int
-    to_ms: int
-    reason: str
-
-
 def played_as(head: bytes, codec: str | None) -> tuple[str, str, bool]:
     """Media type and ending of the copy, and whether it is the original's own bytes. ``head``: the file's first bytes."""
     container = _container(head, codec)
@@ -51,16 +42,24 @@ def played_as(head: bytes, codec: str | None) -> tuple[str, str, bool]:
     return (*found, True) if found else (*WAV, False)
 
 
-def copy_bytes_at_most(*, size_bytes: int, codec: str | None, audio_ms: int, rate_hz: int, channels: int) -> int:
-    """How large a copy can get, by what is known before it is made: as it is, or decoded. In bytes; a second more than it says."""
-    del codec
-    return max(size_bytes, 44 + (audio_ms // 1000 + 2) * rate_hz * channels * 2)
+def bytes_at_most(*, size_bytes: int, codec: str, audio_ms: int, rate_hz: int, channels: int, cut: bool) -> int:
+    """How large a copy can get, by what the catalogue knows of a recording. ``cut``: something is left out on it."""
+    if not cut and codec in {known for _, known in _AS_IT_IS}:
+        return size_bytes
+    return 44 + (audio_ms // 1000 + 2) * rate_hz * channels * 2
 
 
 def decode(
-    body: BinaryIO, codec: str | None, target: BinaryIO, *, mutes: Sequence[Mute] = (), channel: int | None = None
+    body: BinaryIO,
+    codec: str | None,
+    target: BinaryIO,
+    *,
+    mutes: Sequence[Mute] = (),
+    channel: int | None = None,
+    from_ms: int = 0,
+    to_ms: int | None = None,
 ) -> None:
-    """Writes the recording as PCM16 in WAV, silent where it is muted; only that channel of it (from 0), if one is named.
+    """Writes the recording, from a time to before another, as PCM16 in WAV, silent where it is muted; only that channel, if one is named.
 
     Both files are seekable; nothing but sound is taken over: a file's tags may hold names. Raises CallkeeperError.
     """
@@ -71,25 +70,30 @@ def decode(
     try:
         with probe.opened(body, container) as file:
             stream = file.streams.audio[0]
-            width = 1 if channel is not None else stream.codec_context.channels
-            if channel is not None and channel >= stream.codec_context.channels:
+            rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
+            if channel is not None and channel >= channels:
                 raise CallkeeperError("The recording has no such channel.", mend="Look at it again.")
+            width = channels if channel is None else 1
+            first, last = from_ms * rate // 1000, None if to_ms is None else to_ms * rate // 1000
             with wave.open(target, "wb") as out:
-                out.setparams((width, 2, stream.codec_context.sample_rate, 0, "NONE", ""))
+                out.setparams((width, 2, rate, 0, "NONE", ""))
                 at = 0
-                for samples, whole in _samples(file, stream):
-                    kept = samples[channel::whole] if channel is not None else samples
-                    _silence(kept, width, at, stream.codec_context.sample_rate, mutes)
-                    at += len(kept) // width
-                    out.writeframesraw(kept.tobytes())
+                for samples in _samples(file, stream):
+                    kept = samples if channel is None else samples[channel::channels]
+                    _silence(kept, width, at, rate, mutes)
+                    n = len(kept) // width
+                    begin, end = max(first - at, 0), n if last is None else min(last - at, n)
+                    if begin < end:
+                        out.writeframesraw(kept[begin * width : end * width].tobytes())
+                    at += n
     except (av.FFmpegError, wave.Error, ValueError, IndexError):
         raise CallkeeperError(
             "The audio of a recording could not be decoded.", mend="Leave it out, or give it by hand."
         ) from None
 
 
-def _samples(file: Any, stream: Any) -> Iterator[tuple[array[int], int]]:
-    """The sound as interleaved 16-bit samples, and how many channels they are of; what does not decode is passed over."""
+def _samples(file: Any, stream: Any) -> Iterator[array[int]]:
+    """The sound as interleaved 16-bit samples; a packet that does not decode is passed over, as players do."""
     resampler = av.AudioResampler(format="s16")
     for packet in file.demux(stream):
         try:
@@ -101,11 +105,11 @@ def _samples(file: Any, stream: Any) -> Iterator[tuple[array[int], int]]:
     yield from map(_plain, resampler.resample(None))
 
 
-def _plain(frame: Any) -> tuple[array[int], int]:
-    channels = frame.layout.nb_channels
+def _plain(frame: Any) -> array[int]:
     samples = array("h")
-    samples.frombytes(bytes(frame.planes[0])[: frame.samples * channels * 2])
-    return samples, channels
+    # The plane may be longer than what is in it.
+    samples.frombytes(memoryview(frame.planes[0])[: frame.samples * frame.layout.nb_channels * 2])
+    return samples
 
 
 def _silence(samples: array[int], width: int, at: int, rate: int, mutes: Sequence[Mute]) -> None:

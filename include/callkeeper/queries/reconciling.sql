@@ -43,22 +43,28 @@ with leaving_keys as (
 ), kept_keys as (
     select distinct d.object_key from deletion d join decision y on y.decision = d.decision and y.action = 'keep'
     where d.state = 'withdrawn' and y.decided_at > callkeeper_now() - make_interval(days => :keep_days)
+), package_keys as (
+    select e ->> 'key' as object_key, e ->> 'version' as version_id
+    from package p cross join lateral jsonb_array_elements(p.parts) e where p.gone_at is null and e ? 'key'
 ), sorted as (
     select l.object_key, l.version_id, l.recording, case
         when r.version_id = l.version_id and not l.is_delete_marker then 'live'
         when d.going then 'leaving'
         when q.recording is not null and coalesce(q.version_id, l.version_id) = l.version_id and not l.is_delete_marker then 'quarantined'
         when s.recording is not null then 'staged'
+        when p.object_key is not null and coalesce(p.version_id, l.version_id) = l.version_id and not l.is_delete_marker then 'packages'
+        when p.object_key is not null then case when l.is_delete_marker then 'hidden' else 'extra' end
         when r.recording is not null or q.recording is not null then case when l.is_delete_marker then 'hidden' else 'extra' end
         when d.object_key is not null then 'leaving'
         when k.object_key is not null then 'orphans_kept'
         when g.recording is not null then case when g.absence_checked_at < :started_at then 'risen' else 'went' end
-        when not starts_with(l.object_key, 'rec/') then 'foreign'
+        when not starts_with(l.object_key, 'rec/') and not starts_with(l.object_key, 'pkg/') then 'foreign'
         else 'stray' end as kind
     from listing l
     left join recording r on r.object_key = l.object_key
     left join quarantine q on q.object_key = l.object_key
     left join staging s on s.object_key = l.object_key
+    left join package_keys p on p.object_key = l.object_key
     left join leaving_keys d on d.object_key = l.object_key
     left join kept_keys k on k.object_key = l.object_key
     left join deletion g on g.recording = l.recording and g.state in ('store_gone', 'done')
@@ -82,6 +88,7 @@ with due as (
        and not exists (select from recording r where r.object_key = stray.object_key)
        and not exists (select from quarantine q where q.object_key = stray.object_key)
        and not exists (select from staging s where s.object_key = stray.object_key)
+       and not exists (select from package p where p.gone_at is null and p.parts @> jsonb_build_array(jsonb_build_object('key', stray.object_key)))
        and not exists (select from deletion d where d.object_key = stray.object_key and d.state not in ('done', 'withdrawn'))
 ), planned as (
     insert into deletion (recording, vendor, trigger, object_key, version_id, waits)
@@ -110,6 +117,13 @@ with lacking as (
     where l.object_key is null and q.version_id is not null and q.since < :started_at
 )
 select count(*) as n, array(select recording from lacking order by 1 limit 20) as some from lacking;
+
+-- name: count_packages_missing$
+-- Parts of whole packages that the store does not have, and that are not on their way out.
+select count(*) from package p cross join lateral jsonb_array_elements(p.parts) e
+left join listing l on l.object_key = e ->> 'key' and l.version_id = e ->> 'version' and not l.is_delete_marker
+where p.gone_at is null and p.made_at < :started_at and e ? 'version' and l.object_key is null
+  and not exists (select from deletion d where d.recording = (e ->> 'part')::uuid and d.state in ('sending', 'store_gone', 'done'));
 
 -- name: last_read$
 -- Where the last reconciliation's reading ended.

@@ -62,6 +62,8 @@ grant select, insert, update on disclosure, disclosure_recording to callkeeper_a
 alter table package alter column ticket drop not null, add column disclosure text references disclosure,
     add constraint package_of_one check (num_nonnulls(ticket, disclosure) = 1);
 create index package_disclosure on package (disclosure);
+alter table package add column ended_at timestamptz;
+comment on column package.ended_at is 'Since when it can no longer be had: its parts are in the journal, on their way out.';
 alter table opening add column disclosure text references disclosure;
 """
 
