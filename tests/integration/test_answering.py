@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from callkeeper import letters
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import LetterIncomplete, NotAllowed, NotFound
-from callkeeper.jobs import answering, fulfilling
+from callkeeper.jobs import answering, carrying_out, disclosing, fulfilling
 from callkeeper.letters import Addressee, Kind
 from callkeeper.phone import E164
 from callkeeper.tickets import Right
@@ -112,7 +112,7 @@ def test_an_access_letter_lists_each_recording_of_every_company_with_the_day_on_
     ]
     assert [(r.name, r.kind) for r in told.recipients] == [("Linna Puhepalvelut Oy", "vendor")]
     assert [(s.what, s.from_day, s.to_day, s.controller) for s in told.searched] == [("040 9990001", DAY, DAY, None)]
-    assert told.package_until == TODAY + timedelta(30)
+    assert told.package_until == TODAY + timedelta(29)
     assert "Data Protection Ombudsman" in written(kept, ticket)
 
 
@@ -321,6 +321,206 @@ def test_a_letter_is_in_the_tickets_language(kept, language):
 
     authority = {"fi": "tietosuojavaltuutettu", "sv": "dataombudsmannen", "en": "Data Protection Ombudsman"}[language]
     assert authority.lower() in written(kept, ticket).lower()
+
+
+# --- to whom it was given, and erasure --------------------------------------------------------------------------------
+
+
+def given(office: Installation, *, untold: bool = False, company: str | None = None) -> str:
+    """What there is on LINE was handed over: to the police, or to a company of the group."""
+    to = {"recipient_kind": "group_company", "recipient": company, "purpose": "quality"} if company else {
+        "recipient_kind": "authority", "recipient": "Helsingin poliisilaitos", "purpose": "authority", "statute": "Pakkokeinolaki 8:23",
+        "reference": "5530/R/1/26", "untold": untold,
+    }  # fmt: skip
+    mine = office.rows(
+        "select recording from recording where line = %s and pseudonym = %s", LINE, office.pseudonym(CALLER)
+    )
+    with office.connect() as conn:
+        keyring, officer = office.app.keyring, {"account": "officer", "actor": OFFICER}
+        which = disclosing.draft(conn, keyring, recordings=[r.recording for r in mine], **officer, **to)
+        office.sql.execute(
+            "update disclosure set state = 'handed_over', asked_by = 'officer', approved_by = 'approver', channel = 'courier', "
+            "handed_over_by = 'officer', handed_over_at = %s where disclosure = %s", (at(7), which),
+        )  # fmt: skip
+    return str(which)
+
+
+def erased(office: Installation, right: Right = Right.erasure, **facts: Any) -> str:
+    """A request of which everything went in the night."""
+    ticket = agreed(office, right, **facts)
+    with office.connect() as conn:
+        carrying_out.carry_out(conn, office.app, ticket, OFFICER)
+    office.sweep()
+    return ticket
+
+
+def test_authorities_and_companies_that_got_it_are_told_of_with_the_day(kept):
+    given(kept)
+    given(kept, company="phm")
+
+    told = facts(kept, agreed(kept))
+
+    assert [(r.name, r.kind, r.day) for r in told.recipients[1:]] == [
+        ("Helsingin poliisilaitos", "authority", DAY),
+        ("PHM Group Services Oy", "group_company", DAY),
+    ]
+    assert "disclosure" in [h.kind for h in told.also_held]
+
+
+def test_what_the_law_forbids_to_tell_is_in_no_letter(kept):
+    which = given(kept, untold=True)
+    ticket = agreed(kept)
+    mine = kept.value("select recording from ticket_recording where controller = 'punavaara'")
+    for disclosure in (which, None):
+        kept.sql.execute(
+            "insert into opening (recording, account, purpose, disclosure) values (%s, 'officer', 'authority', %s)",
+            (mine, disclosure),
+        )
+
+    told = facts(kept, ticket)
+
+    assert [r.kind for r in told.recipients] == ["vendor"]
+    assert (told.openings, [h.kind for h in told.also_held]) == ((), ["vendor_metadata"])
+    text = written(kept, ticket)
+    for word in ("poliisi", "Pakkokeino", "authority (", "legal claim"):
+        assert word not in text
+
+
+def test_an_erasures_letter_lists_what_the_rows_know_no_more(kept):
+    ticket = erased(kept)
+
+    assert kept.value("select count(*) from recording where pseudonym = %s", kept.pseudonym(CALLER)) == 0
+    assert final(kept, ticket) is Kind.completed_erasure
+    told = facts(kept, ticket)
+    assert [(r.started_at, r.duration_s, r.line, r.outcome) for r in told.recordings] == [
+        (at(8), 1, "020 7001234", "erased"),
+        (at(9), 1, "010 2708001", "erased"),
+    ]
+    assert (told.vendor_open, told.backups_until) == (False, TODAY + timedelta(30))
+    assert "24 November 2026, 08:00" in written(kept, ticket)
+
+
+def test_when_all_was_told_the_ticket_forgets_which_calls_they_were(kept):
+    ticket = erased(kept)
+
+    with kept.connect() as conn:
+        answering.forget(conn, kept.app.keyring, ticket)
+        conn.commit()
+
+    with pytest.raises(LetterIncomplete, match="recordings"):
+        written(kept, ticket)
+
+
+def test_before_the_night_there_is_no_answer(kept):
+    ticket = agreed(kept, Right.erasure)
+    with kept.connect() as conn:
+        carrying_out.carry_out(conn, kept.app, ticket, OFFICER)
+
+    with pytest.raises(NotAllowed, match="still on their way"):
+        final(kept, ticket)
+    assert due(kept, ticket) == ()
+
+
+@pytest.mark.parametrize("kind", ["investigation", "authority_preservation", "legal_claim", "complaint"])
+def test_a_deferral_is_told_both_times_and_never_why(kept, kind):
+    held = kept.block(line=LINE, from_at=at(0))
+    kept.sql.execute("update blocker set kind = %s where blocker = %s", (kind, held))
+    ticket = erased(kept)
+
+    assert final(kept, ticket) is Kind.erasure_deferred
+    text = " ".join(written(kept, ticket).split())
+    assert [r.outcome for r in facts(kept, ticket).recordings] == ["deferred", "erased"]
+    assert "for the time being there is a legal ground" in text
+    for word in ("K-1", "preservation", "investigation", "police"):
+        assert word not in text
+
+    with kept.connect() as conn:
+        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    assert due(kept, ticket) == ()
+    kept.sql.execute("update blocker set ended_at = callkeeper_now()")
+    kept.later(days=1)
+    kept.sweep("second")
+
+    assert due(kept, ticket) == (Kind.erasure_resumed,)
+    assert "have now been erased" in " ".join(written(kept, ticket, Kind.erasure_resumed).split())
+
+
+def test_a_letter_of_deferral_is_not_printed_where_only_a_copy_comes_first(kept):
+    opened(kept)  # somebody wants a copy
+    ticket = erased(kept)
+
+    assert final(kept, ticket) is Kind.erasure_deferred
+    with pytest.raises(NotAllowed, match="copies come first"):
+        written(kept, ticket)
+
+
+def test_recipients_are_told_before_the_letter_says_that_they_were(kept):
+    which, hidden = given(kept), given(kept, untold=True)
+    ticket = erased(kept)
+
+    assert due(kept, ticket) == (Kind.recipient_notice, Kind.completed_erasure)
+    with pytest.raises(NotAllowed, match=f"nobody has told {which}\\."):
+        written(kept, ticket)
+    with pytest.raises(NotAllowed, match="Name the disclosure"):
+        written(kept, ticket, Kind.recipient_notice)
+    notice = " ".join(written(kept, ticket, Kind.recipient_notice, disclosure=which).split())
+    assert "On 24 November 2026 we disclosed call recordings to you (reference DIS-2026-0001)" in notice
+    assert notice.count("24 November 2026, 08:00") == 1
+    assert "09:00" not in notice
+    with kept.connect() as conn:
+        note = {"channel": "letter", "account": "officer", "actor": OFFICER}
+        answering.sent(conn, ticket, Kind.recipient_notice, disclosure=which, **note)
+        assert answering.notices_due(conn, ticket) == (hidden,)
+        answering.sent(conn, ticket, Kind.recipient_notice, disclosure=hidden, impossible=True, **note)
+
+    assert due(kept, ticket) == (Kind.completed_erasure,)
+    assert [(r.name, r.told) for r in facts(kept, ticket).recipients] == [("Helsingin poliisilaitos", True)]
+    assert "we have informed them" in " ".join(written(kept, ticket).split())
+
+
+def test_a_recipient_that_could_not_be_told_is_told_of_so(kept):
+    which = given(kept, company="phm")
+    ticket = erased(kept)
+    with kept.connect() as conn:
+        answering.sent(conn, ticket, "recipient_notice", "other", disclosure=which, impossible=True, account="officer", actor=OFFICER)  # fmt: skip
+
+    assert "it has not been possible to inform them" in " ".join(written(kept, ticket).split())
+
+
+# --- a no -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("right", "ground", "kind"),
+    [
+        (Right.access, "excessive", Kind.refused),
+        (Right.access, "not_identifiable", Kind.cannot_identify),
+        (Right.erasure, "legal_claims", Kind.refused),
+        (Right.objection, "compelling_grounds", Kind.refused),
+        (Right.portability, "not_applicable", Kind.portability),
+    ],
+)
+def test_a_refusals_letter_has_its_ground_the_officers_words_and_the_authority(kept, right, ground, kind):
+    ticket = opened(kept, right)
+    with kept.connect() as conn:
+        refusal = {"reasons": "We have looked.\n\nTwice.", "account": "officer", "actor": OFFICER}
+        fulfilling.refuse(conn, kept.app.keyring, ticket, ground, **refusal)
+
+    assert due(kept, ticket) == (kind,)
+    text = written(kept, ticket)
+    assert "Data Protection Ombudsman" in text
+    if kind is not Kind.portability:
+        assert "We have looked.\n\nTwice." in text
+
+
+def test_the_officers_words_are_in_no_event(kept):
+    ticket = opened(kept)
+    with kept.connect() as conn:
+        refusal = {"reasons": "kanarialintu", "account": "officer", "actor": OFFICER}
+        fulfilling.refuse(conn, kept.app.keyring, ticket, "excessive", **refusal)
+    written(kept, ticket)
+
+    assert "kanarialintu" not in str(kept.events())
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from callkeeper.tickets import Channel
 AS = click.option("--as", "account", help="Your Airflow account.")
 TICKET = click.argument("ticket", metavar="TICKET")
 KIND = click.Choice([*Kind])
+DISCLOSURE = click.option("--disclosure", metavar="DIS", help="Which recipient's, of a notice to one.")
 ADDRESS_LINES = 6
 
 
@@ -31,8 +32,17 @@ ADDRESS_LINES = 6
     "--address-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The same from a file: the name, then a line of the address each.",
 )  # fmt: skip
+@DISCLOSURE
 @AS
-def letter(ticket: str, kind: str | None, out: Path, ask: bool, address_file: Path | None, account: str | None) -> None:
+def letter(
+    ticket: str,
+    kind: str | None,
+    out: Path,
+    ask: bool,
+    address_file: Path | None,
+    disclosure: str | None,
+    account: str | None,
+) -> None:
     """Prints the letter that a ticket asks for now, or the KIND that is named, as PDF and text.
 
     Name and address are on the paper only: they are asked for, or read from a file, and stored nowhere.
@@ -40,8 +50,11 @@ def letter(ticket: str, kind: str | None, out: Path, ask: bool, address_file: Pa
     app, who = _officer(account)
     addressee = _addressee(ask, address_file)
     with app.connect() as conn:
-        chosen = Kind(kind) if kind else _only(answering.due(conn, ticket))
-        made = answering.write(conn, app, ticket, chosen, actor=app.actor(conn, account=who), addressee=addressee)
+        chosen = Kind(kind or _only(answering.due(conn, ticket), "the KIND"))
+        if chosen is Kind.recipient_notice and disclosure is None:
+            disclosure = _only(answering.notices_due(conn, ticket), "--disclosure")
+        actor = app.actor(conn, account=who)
+        made = answering.write(conn, app, ticket, chosen, actor=actor, addressee=addressee, disclosure=disclosure)
     text = out.with_suffix(".txt")
     _put(out, made.pdf)
     _put(text, made.text.encode())
@@ -52,12 +65,19 @@ def letter(ticket: str, kind: str | None, out: Path, ask: bool, address_file: Pa
 @TICKET
 @click.argument("kind", type=KIND)
 @click.option("--channel", type=click.Choice(tickets.CHANNELS), required=True, help="By which way it went.")
+@DISCLOSURE
+@click.option("--impossible", is_flag=True, help="A recipient could not be told (GDPR Art. 19).")
 @AS
-def sent(ticket: str, kind: str, channel: Channel, account: str | None) -> None:
+def sent(
+    ticket: str, kind: str, channel: Channel, disclosure: str | None, impossible: bool, account: str | None
+) -> None:
     """Notes that a letter on the way was sent: a receipt, a question, an extension, a notice. To which address is never stored."""
     app, who = _officer(account)
     with app.connect() as conn:
-        answering.sent(conn, ticket, kind, channel, account=who, actor=app.actor(conn, account=who))
+        actor = app.actor(conn, account=who)
+        answering.sent(
+            conn, ticket, kind, channel, disclosure=disclosure, impossible=impossible, account=who, actor=actor
+        )
         left = answering.due(conn, ticket)
     click.echo(f"{ticket}: {kind} was sent." + (f" It still asks for: {', '.join(left)}." if left else ""))
 
@@ -69,10 +89,10 @@ def _officer(account: str | None) -> tuple[wiring.App, str]:
     return app, sign_in(app, account, fulfilling.OFFICERS)
 
 
-def _only(due: tuple[Kind, ...]) -> Kind:
+def _only(due: tuple[str, ...], what: str) -> str:
     if len(due) != 1:
         said = f"It asks for {', '.join(due)}." if due else "It asks for no letter now."
-        raise NotAllowed(said, mend="Name the KIND.")
+        raise NotAllowed(said, mend=f"Name {what}.")
     return due[0]
 
 

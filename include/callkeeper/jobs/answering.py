@@ -19,7 +19,20 @@ from typing import TYPE_CHECKING, Any
 from callkeeper import db, letters
 from callkeeper.clock import helsinki_day, roll
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.letters import Addressee, Facts, Held, Kind, Letter, Opening, Recipient, Recording, Redaction, Search
+from callkeeper.jobs import disclosing
+from callkeeper.letters import (
+    Addressee,
+    Correction,
+    Facts,
+    Held,
+    Kind,
+    Letter,
+    Opening,
+    Recipient,
+    Recording,
+    Redaction,
+    Search,
+)
 from callkeeper.pseudonyms import Keyring
 from callkeeper.tickets import Channel, Right, State
 from callkeeper.trail.append import append
@@ -41,6 +54,8 @@ INTERIM = (
     Kind.recipient_notice,
 )
 """Letters that are not the answer: each is noted as sent by itself. ``days_missing`` may be either."""
+NOT_TOLD = "recipient_not_told"
+"""Noted in the place of a notice that could not be given (GDPR Art. 19: impossible, or a disproportionate effort)."""
 ASKED: Mapping[Right, tuple[str, ...]] = {
     Right.rectification: ("which", "what_is_wrong"),
     Right.objection: ("numbers", "period", "calls", "situation"),
@@ -55,6 +70,9 @@ _COMPLETED: Mapping[Right, Kind] = {
     Right.restriction: Kind.completed_restriction,
     Right.objection: Kind.completed_objection,
 }
+
+
+_TELLS_WHO_WAS_TOLD = frozenset({*_COMPLETED.values(), Kind.partial, Kind.erasure_resumed})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +105,8 @@ def due(conn: db.Connection, ticket: str) -> tuple[Kind, ...]:
         asks.append(Kind.extension)
     if row.lifts_on and row.today < row.lifts_on and not case.was_sent(Kind.restriction_lifting):
         asks.append(Kind.restriction_lifting)
+    if case.notices_due:
+        asks.append(Kind.recipient_notice)
     if case.state in (State.refused, State.carried_out, State.released) or case.resumed:
         # While a recording is still on its way there is no answer yet.
         with suppress(NotAllowed):
@@ -112,46 +132,75 @@ def letters_sent(conn: db.Connection, ticket: str) -> tuple[Sent, ...]:
     return found
 
 
+def notices_due(conn: db.Connection, ticket: str) -> tuple[str, ...]:
+    """The disclosures whose recipient has to be told what became of it (GDPR Art. 19): for the officer's eyes, the untold are among them."""
+    found = tuple(_Case(conn, ticket).notices_due)
+    conn.rollback()
+    return found
+
+
 # --- printing and sending ---------------------------------------------------------------------------------------------
 
 
 def write(
-    conn: db.Connection, app: App, ticket: str, kind: Kind | str, *, actor: Actor, addressee: Addressee | None = None
+    conn: db.Connection,
+    app: App,
+    ticket: str,
+    kind: Kind | str,
+    *,
+    actor: Actor,
+    addressee: Addressee | None = None,
+    disclosure: str | None = None,
 ) -> Letter:
     """The letter in the ticket's language; that it was printed is an event, which commits before anything is given out.
 
-    ``addressee`` is for this print alone. Raises NotFound, LetterIncomplete, and NotAllowed for a letter that the ticket's state
-    does not ask for.
+    ``addressee`` is for this print alone; ``disclosure`` says which recipient's notice it is. Raises NotFound, LetterIncomplete, and
+    NotAllowed for a letter that the ticket's state does not ask for.
     """
     kind = Kind(kind)
     case = _Case(conn, ticket, app)
-    case.check(kind)
-    letter = letters.render(kind, case.row.language, _facts(case, kind), addressee)
+    case.check(kind, disclosure)
+    letter = letters.render(kind, case.row.language, _facts(case, kind, disclosure), addressee)
     append(conn, actor, [LetterWritten(ticket=ticket, kind=kind, language=case.row.language)])
     conn.commit()
     return letter
 
 
-def facts(conn: db.Connection, app: App, ticket: str, kind: Kind | str) -> Facts:
+def facts(conn: db.Connection, app: App, ticket: str, kind: Kind | str, *, disclosure: str | None = None) -> Facts:
     """What a ticket's letter of that kind would tell. Raises NotFound; whatever is not known is None in it."""
-    found = _facts(_Case(conn, ticket, app), Kind(kind))
+    found = _facts(_Case(conn, ticket, app), Kind(kind), disclosure)
     conn.rollback()
     return found
 
 
-def sent(conn: db.Connection, ticket: str, kind: Kind | str, channel: Channel, *, account: str, actor: Actor) -> None:
+def sent(
+    conn: db.Connection,
+    ticket: str,
+    kind: Kind | str,
+    channel: Channel,
+    *,
+    disclosure: str | None = None,
+    impossible: bool = False,
+    account: str,
+    actor: Actor,
+) -> None:
     """Notes that a letter which is not the answer was sent; commits. The answer itself is noted with its delivery.
 
-    Raises NotAllowed for a letter that was never printed here: nobody could say what was in it.
+    Of a notice to a recipient ``disclosure`` says which, and ``impossible`` that it could not be told (GDPR Art. 19). Raises
+    NotAllowed for a letter that was never printed here: nobody could say what was in it.
     """
-    kind, q = Kind(kind), db.queries()
-    _Case(conn, ticket)
+    kind, q, case = Kind(kind), db.queries(), _Case(conn, ticket)
     if kind not in INTERIM:
         raise NotAllowed(f"{kind} is the answer itself.", mend=f"`callkeeper ticket delivered {ticket}`.")
-    if not q.answer_written(conn, ticket=ticket, kind=kind):
+    if kind is Kind.recipient_notice:
+        case.check(kind, disclosure)
+    elif disclosure or impossible:
+        raise NotAllowed(f"The letter {kind} goes to the person who asked.")
+    if not impossible and not q.answer_written(conn, ticket=ticket, kind=kind):
         raise NotAllowed("This letter was never printed.", mend=f"`callkeeper ticket letter {ticket} {kind}`.")
-    q.deliver(conn, ticket=ticket, kind=kind, account=account, channel=channel)
-    append(conn, actor, [LetterSent(ticket=ticket, kind=kind, channel=channel)])
+    said = NOT_TOLD if impossible else kind
+    q.note_notice(conn, ticket=ticket, kind=said, account=account, channel=channel, disclosure=disclosure)
+    append(conn, actor, [LetterSent(ticket=ticket, kind=said, channel=channel)])
     conn.commit()
 
 
@@ -213,7 +262,38 @@ class _Case:
 
     @cached_property
     def sent(self) -> tuple[Sent, ...]:
-        return tuple(Sent(**row._asdict()) for row in db.queries().answer_sent(self.conn, ticket=self.ticket))
+        return tuple(
+            Sent(kind=row.kind, at=row.at, account=row.account, channel=row.channel) for row in self._deliveries
+        )
+
+    @cached_property
+    def _deliveries(self) -> list[db.Row]:
+        return list(db.queries().answer_sent(self.conn, ticket=self.ticket))
+
+    def given(self, *, officer: bool) -> list[disclosing.Given]:
+        """What of the answer's recordings was handed over to others; ``officer``: what the law forbids to tell, too."""
+        keyring = self._keyring
+        return disclosing.of_recordings(self.conn, [r.recording for r in self.rows], officer=officer, keyring=keyring)
+
+    @cached_property
+    def notices(self) -> Mapping[str, bool | None]:
+        """By disclosure of what was erased, corrected or restricted: True, its recipient was told; False, it could not be; None, not yet."""
+        if self.state not in _DECIDED or self.right not in letters.RIGHTS_OF[Kind.recipient_notice]:
+            return {}
+        done = {r.recording: r.done_at for r in self.rows if self.outcome(r) in ("erased", "corrected", "restricted")}
+        since: dict[str, datetime] = {}
+        for g in self.given(officer=True):
+            if g.recording in done:
+                since[g.disclosure] = max(done[g.recording], since.get(g.disclosure, done[g.recording]))
+        told: dict[str, bool | None] = {}
+        for disclosure, at in since.items():
+            said = [d.kind for d in self._deliveries if d.disclosure == disclosure and d.at >= at]
+            told[disclosure] = (Kind.recipient_notice in said) if said else None
+        return told
+
+    @cached_property
+    def notices_due(self) -> list[str]:
+        return [disclosure for disclosure, told in self.notices.items() if told is None]
 
     def was_sent(self, kind: Kind, *, since: datetime | None = None) -> bool:
         return any(s.kind == kind and (since is None or s.at >= since) for s in self.sent)
@@ -271,7 +351,7 @@ class _Case:
             return Kind.partial
         return Kind.erasure_deferred if "deferred" in outcomes else _COMPLETED[self.right]
 
-    def check(self, kind: Kind) -> None:
+    def check(self, kind: Kind, disclosure: str | None = None) -> None:
         """Raises NotAllowed for a letter that would not be true of the ticket as it is."""
         fits: Mapping[Kind, Callable[[], bool]] = {
             Kind.receipt: lambda: self.state is not State.closed,
@@ -282,18 +362,34 @@ class _Case:
         }
         if self.row.erased_at:
             raise NotAllowed(f"What was personal of {self.ticket} is erased: its term is over.")
-        if kind in fits:
+        if kind is Kind.recipient_notice:
+            if disclosure not in self.notices:
+                known = ", ".join(self.notices) or "none"
+                raise NotAllowed(
+                    f"A notice tells a recipient what became of what it was given: of {self.ticket} these are {known}.",
+                    mend="Name the disclosure.",
+                )
+        elif kind in fits:
             if not fits[kind]():
                 raise NotAllowed(
                     f"{self.ticket} is {self.state.replace('_', ' ')}: it does not ask for the letter {kind}."
                 )
         elif kind is not (answer := self.final):
             raise NotAllowed(f"The answer to {self.ticket} is the letter {answer}, not {kind}.")
+        elif kind in _TELLS_WHO_WAS_TOLD and (left := [g for g in self.notices_due if g in self._may_be_told]):
+            raise NotAllowed(
+                f"The letter says which recipients were told, and nobody has told {', '.join(left)}.",
+                mend=f"`callkeeper ticket letter {self.ticket} recipient_notice`, then `callkeeper ticket sent`.",
+            )
         elif kind is Kind.erasure_deferred and any(r.copy_first for r in self.rows if self.outcome(r) == "deferred"):
             raise NotAllowed(
                 "Somebody has asked for a copy of what would be erased: copies come first.",
                 mend="Deliver that copy; the night after it erases, and nothing is deferred.",
             )
+
+    @property
+    def _may_be_told(self) -> set[str]:
+        return {str(g.disclosure) for g in self.given(officer=False)}
 
     @cached_property
     def notes(self) -> Mapping[str, str]:
@@ -314,7 +410,7 @@ class _Case:
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
-def _facts(case: _Case, kind: Kind) -> Facts:
+def _facts(case: _Case, kind: Kind, disclosure: str | None = None) -> Facts:
     row = case.row
     base = Facts(
         controller=_sender(case),
@@ -344,14 +440,30 @@ def _facts(case: _Case, kind: Kind) -> Facts:
     base = replace(base, missing_days=case.missing_days, lost_days=case.lost_days)
     if kind in (Kind.no_data, Kind.days_missing, Kind.refused, Kind.cannot_identify, Kind.portability):
         return base
-    listed = _recordings(case)
-    base = replace(base, recordings=listed)
+    given = case.given(officer=kind is Kind.recipient_notice)
+    if kind is Kind.recipient_notice:
+        (handed_over, *_) = [g.handed_over_at for g in given if g.disclosure == disclosure]
+        these = {g.recording for g in given if g.disclosure == disclosure}
+        rows = [
+            r for r in case.rows if r.recording in these and case.outcome(r) in ("erased", "corrected", "restricted")
+        ]
+        return replace(
+            base,
+            recordings=_recordings(case, rows),
+            corrections=_corrections(case, rows),
+            disclosed_on=helsinki_day(handed_over),
+            disclosure=disclosure,
+        )
+    base = replace(base, recordings=_recordings(case, case.rows))
     if case.right is Right.access:
-        return replace(base, **_article_15(case))
+        return replace(base, **_article_15(case, given))
     gone = [r.gone_on for r in case.rows if r.gone_on]
     return replace(
         base,
-        recipients=(),
+        corrections=_corrections(case, case.rows),
+        recipients=tuple(
+            replace(r, told=case.notices.get(d)) for d, r in _recipients(given).items() if d in case.notices
+        ),
         vendor_open=any(r.vendor_open for r in case.rows),
         backups_until=max(gone) + timedelta(days=case.app.config.terms.backups_days) if gone else None,
     )
@@ -364,9 +476,7 @@ def _sender(case: _Case) -> letters.Sender:
 
 
 def _asked(case: _Case) -> tuple[str, ...]:
-    said = case.notes.get("about", "")
-    chosen = json.loads(said) if said.startswith("[") else [code.strip() for code in said.split(",") if code.strip()]
-    return tuple(chosen) or ASKED.get(case.right, _ASKED_OF_ALL)
+    return tuple(case.row.asked or ()) or ASKED.get(case.right, _ASKED_OF_ALL)
 
 
 def _grounds(case: _Case) -> tuple[str, ...] | None:
@@ -395,11 +505,11 @@ def _searched(case: _Case) -> tuple[Search, ...] | None:
     return tuple(found)
 
 
-def _recordings(case: _Case) -> tuple[Recording, ...] | None:
-    """The answer's recordings in their order; None if of one nobody knows any more when it was."""
+def _recordings(case: _Case, rows: Sequence[db.Row]) -> tuple[Recording, ...] | None:
+    """The recordings of a letter in their order; None if of one nobody knows any more when it was."""
     calls: Mapping[str, Sequence[Any]] = json.loads(case.notes.get("calls", "{}"))
     found = []
-    for r in case.rows:
+    for r in rows:
         started_at, duration_ms, line = r.started_at, r.duration_ms, r.line
         if started_at is None:
             if str(r.recording) not in calls:
@@ -419,10 +529,50 @@ def _recordings(case: _Case) -> tuple[Recording, ...] | None:
                 deletes=deletes,
             )
         )
+    return tuple(sorted(found, key=lambda r: r.started_at))  # a row that is gone had no place in the order
+
+
+def _corrections(case: _Case, rows: Sequence[db.Row]) -> tuple[Correction, ...] | None:
+    """What was put right on these, as people write it; None where the request was of another kind."""
+    if case.right is not Right.rectification:
+        return None
+    n = {r.recording: i for i, r in enumerate(rows, 1)}
+    bound, found = case.ticket.encode(), []
+    for c in db.queries().ticket_corrections(case.conn, ticket=case.ticket):
+        if c.recording in n and c.applied_at is not None:
+            before, after = (
+                case.keyring.unseal("reference", sealed, bound).decode() if sealed else None
+                for sealed in (c.sealed_before, c.sealed_after)
+            )
+            found.append(
+                Correction(
+                    recording=n[c.recording],
+                    what=c.what,
+                    before=_said(c.what, before, case.row.language),
+                    after=_said(c.what, after, case.row.language),
+                )
+            )
     return tuple(found)
 
 
-def _article_15(case: _Case) -> dict[str, Any]:
+def _said(what: str, value: str | None, language: letters.Language) -> str | None:
+    if what == "statement":
+        return None
+    if value is None:
+        return "–"
+    return letters.time_in_words(datetime.fromisoformat(value), language) if what == "time" else letters.spoken(value)
+
+
+def _recipients(given: Sequence[disclosing.Given]) -> dict[str, Recipient]:
+    """Whom the recordings were given to, by disclosure; one whose name went with its term is left out."""
+    return {
+        str(g.disclosure): Recipient(name=g.recipient, kind=g.recipient_kind, day=helsinki_day(g.handed_over_at))
+        for g in given
+        if g.recipient
+    }
+
+
+def _article_15(case: _Case, given: Sequence[disclosing.Given]) -> dict[str, Any]:
     """What GDPR Art. 15(1) wants beside the copy: openings, recipients, what the copy leaves out, what else there is."""
     n = {r.recording: i for i, r in enumerate(case.rows, 1)}
     terms = case.app.config.terms
@@ -431,10 +581,12 @@ def _article_15(case: _Case) -> dict[str, Any]:
             Opening(recording=n[o.recording], at=o.at, purpose=o.purpose)
             for o in db.queries().answer_openings(case.conn, ticket=case.ticket)
         ),
-        "recipients": _processors(case),
+        "recipients": (*_processors(case), *_recipients(given).values()),
         "redactions": tuple(part for r in case.rows if not r.refused for part in _redactions(r, n[r.recording])),
-        "also_held": _also_held(case),
-        "package_until": case.row.package_until or case.row.today + timedelta(days=terms.packages_days),
+        "also_held": _also_held(case, given),
+        # It goes at the beginning of its last day.
+        "package_until": (case.row.package_until or case.row.today + timedelta(days=terms.packages_days))
+        - timedelta(1),
     }
 
 
@@ -459,9 +611,11 @@ def _redactions(row: db.Row, n: int) -> list[Redaction]:
     return found
 
 
-def _also_held(case: _Case) -> tuple[Held, ...]:
-    """Other requests of the person, an objection's hash, and what a vendor still has of the calls."""
+def _also_held(case: _Case, given: Sequence[disclosing.Given]) -> tuple[Held, ...]:
+    """Other requests of the person, disclosures, an objection's hash, and what a vendor still has of the calls."""
     found = [Held(kind="request", reference=o.ticket, until=o.erase_on) for o in case.others]
+    if given:
+        found.append(Held(kind="disclosure"))
     if case.row.suppressed_until:
         found.append(Held(kind="objection", until=case.row.suppressed_until))
     keeps = {v.id: v.retention_days for v in case.app.config.vendors}

@@ -48,6 +48,7 @@ __all__ = [
     "GROUNDS",
     "LANGUAGES",
     "RIGHTS",
+    "RIGHTS_OF",
     "Addressee",
     "Correction",
     "Facts",

@@ -2,7 +2,7 @@
 -- A ticket as its letters need it. refusal: the ground of the officer's no, if she said it; suppressed_until: until when nothing comes
 -- in from its numbers; package_until: how long its package is kept.
 select t.ticket, t.access_right, t.state, t.language, t.controller, t.received_on, t.due_on, t.extended_to, t.extension_reason, t.identity,
-    t.sealed_facts, t.outcome, t.erased_at, t.lifts_on, t.lift_reason, helsinki_day(callkeeper_now()) as today,
+    t.asked, t.sealed_facts, t.outcome, t.erased_at, t.lifts_on, t.lift_reason, helsinki_day(callkeeper_now()) as today,
     (select b.review_on from blocker b where b.blocker = t.standing) as review_on,
     (select substr(d.action, 12) from decision d where d.subject = t.ticket and starts_with(d.action, 'dsr_refuse:')
      order by d.decision desc limit 1) as refusal,
@@ -15,7 +15,7 @@ from ticket t where t.ticket = :ticket;
 -- What a ticket's answer is about, and what the officer refused of it for others' sake. kept: something else than a request that is
 -- open blocks it; copy_first: what blocks its erasure is only somebody's wish for a copy. An erasure's outcome is the journal's word.
 with mine as (
-    select f.recording, f.controller, f.mutes, f.channel, f.outcome, f.state = 'excluded' as refused, t.access_right
+    select f.recording, f.controller, f.mutes, f.channel, f.outcome, f.outcome_at, f.state = 'excluded' as refused, t.access_right
     from ticket_recording f join ticket t on t.ticket = f.ticket
     where f.ticket = :ticket and (f.state <> 'excluded' or f.reason = 'others_rights')
 ), call as (
@@ -27,7 +27,7 @@ with mine as (
 )
 select c.recording, c.controller, k.name as company, c.vendor, c.mutes, c.channel, c.refused, c.started_at, c.duration_ms, c.line,
     helsinki_day(c.eligible_at) as eligible_on, c.eligible_at <= callkeeper_now() as expired, helsinki_day(c.store_gone_at) as gone_on,
-    c.store_gone_at is not null and c.deletion <> 'done' as vendor_open,
+    coalesce(c.store_gone_at, c.outcome_at) as done_at, c.store_gone_at is not null and c.deletion <> 'done' as vendor_open,
     case when c.access_right not in ('erasure', 'objection') then c.outcome when c.store_gone_at is not null then 'erased'
         when c.deletion = 'blocked' then 'deferred' when c.deletion is null then c.outcome end as outcome,
     x.kept, x.copy and not x.kept as copy_first
@@ -65,10 +65,10 @@ order by 1;
 -- name: answer_openings
 -- Who listened to what an answer is about, when, for what; nothing of what the law forbids to tell.
 select o.recording, o.at, o.purpose
-from opening o join ticket_recording f on f.recording = o.recording
-where f.ticket = :ticket and (f.state <> 'excluded' or f.reason = 'others_rights')
+from opening o join ticket_recording f on f.recording = o.recording left join disclosure d on d.disclosure = o.disclosure
+where f.ticket = :ticket and (f.state <> 'excluded' or f.reason = 'others_rights') and not coalesce(d.untold, false)
   and not (o.purpose = 'authority' and exists (
-      select from disclosure d join disclosure_recording r on r.disclosure = d.disclosure where r.recording = o.recording and d.untold))
+      select from disclosure x join disclosure_recording r on r.disclosure = x.disclosure where r.recording = o.recording and x.untold))
 order by o.at, o.opening;
 
 -- name: answer_other_tickets
@@ -81,7 +81,11 @@ order by 1;
 
 -- name: answer_sent
 -- Which letters were sent for a ticket, or handed over.
-select kind, at, account, channel from ticket_delivery where ticket = :ticket order by at;
+select kind, at, account, channel, disclosure from ticket_delivery where ticket = :ticket order by at;
+
+-- name: note_notice!
+-- A recipient was told what became of what it had been given, or could not be told.
+insert into ticket_delivery (ticket, kind, account, channel, disclosure) values (:ticket, :kind, :account, :channel, :disclosure);
 
 -- name: answer_written$
 -- Whether that letter was ever printed for a ticket.
