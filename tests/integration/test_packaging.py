@@ -5,17 +5,26 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import hmac
 import io
 import json
 import math
+import os
 import re
+import shutil
+import struct
+import subprocess
 import wave
+import zipfile
+import zlib
 from array import array
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from callkeeper import package
@@ -281,6 +290,95 @@ def test_the_index_is_in_the_callers_language(kept, language):
     index, _ = unsealed(part_of(kept, ticket), phrase(kept, ticket))
     assert sealing.words(language)["index"]["heading"] in index["index"]
     assert f'lang="{language}"' in part_of(kept, ticket).decode()[:200]
+
+
+def test_a_browser_plays_what_it_could_not_play_and_the_real_index_is_accessible(kept, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("There is no Chromium here (Debian: apt install chromium).")
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    ticket = approved(kept)
+    made(kept, ticket)
+    file = tmp_path / "part.html"
+    file.write_bytes(part_of(kept, ticket))
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
+        page = browser.new_context(bypass_csp=True).new_page()
+        page.goto(file.as_uri())
+        page.get_by_role("textbox").fill(phrase(kept, ticket))
+        page.get_by_role("button", name="Avaa").click()
+        page.get_by_role("heading", name="Puhelutallenteesi").wait_for()
+        found = Axe().run(page).response["violations"]
+        page.get_by_role("button", name="Kuuntele 2").click()
+        page.wait_for_function("document.querySelector('audio')?.duration > 2.9")
+        with page.expect_download() as taken:
+            page.get_by_role("button", name="Kirje (PDF)").click()
+        assert Path(taken.value.path()).read_bytes().startswith(b"%PDF")
+        browser.close()
+    assert [v["id"] for v in found] == []
+
+
+def test_the_zip_is_aes_256_and_opens_with_the_passphrase_only(kept, tmp_path):
+    ticket = approved(kept)
+    made(kept, ticket)
+    file = tmp_path / "part.zip"
+    file.write_bytes(part_of(kept, ticket, 2))
+
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        names = [m.filename for m in members]
+        assert {m.compress_type for m in members} == {99}
+        assert all(m.flag_bits & 1 for m in members)
+        assert all(b"AE\x03" in m.extra for m in members)  # AES-256
+        opened = {m.filename: by_its_format(file.read_bytes(), m, phrase(kept, ticket)) for m in members}
+    assert names[0] == "index.html"
+    assert opened["audio/001_2026-11-24_08-00-00.wav"] == tone()
+    index = opened["index.html"].decode()
+    assert all(f'href="{name}"' in index for name in names[1:])
+    assert "<script" not in index
+    assert CALLER.encode() not in file.read_bytes()
+    assert opened["metadata.json"] == unsealed(part_of(kept, ticket), phrase(kept, ticket))[1]["metadata.json"]
+
+
+def test_7z_opens_the_zip(kept, tmp_path):
+    program = shutil.which("7z") or shutil.which("7zz")
+    if program is None:
+        pytest.skip("There is no 7z here (Debian: apt install 7zip).")
+    ticket = approved(kept)
+    made(kept, ticket)
+    file = tmp_path / "part.zip"
+    file.write_bytes(part_of(kept, ticket, 2))
+
+    def run(passphrase: str, verb: str = "t") -> int:
+        return subprocess.run(
+            [program, verb, "-y", f"-p{passphrase}", f"-o{tmp_path}/out", str(file)], capture_output=True, check=False
+        ).returncode
+
+    assert run(phrase(kept, ticket)) == 0
+    assert run("kalevo-miruta-hajole-ponesi-turaka") != 0
+    assert run(phrase(kept, ticket), "x") == 0
+    assert (tmp_path / "out/audio/003_2026-11-24_10-00-00.wav").read_bytes() == stereo()
+
+
+def by_its_format(archive: bytes, member: zipfile.ZipInfo, passphrase: str) -> bytes:
+    """A member of a WinZip AE-2 archive, read by the format's description alone; its MAC is checked."""
+    name, extra = struct.unpack_from("<HH", archive, member.header_offset + 26)
+    start = member.header_offset + 30 + name + extra
+    data = archive[start : start + member.compress_size]
+    salt, check, sealed, mac = data[:16], data[16:18], data[18:-10], data[-10:]
+    keys = hashlib.pbkdf2_hmac("sha1", passphrase.encode(), salt, 1000, 66)
+    assert keys[64:] == check
+    assert hmac.digest(keys[32:64], sealed, "sha1")[:10] == mac
+    plain, aes = bytearray(), Cipher(algorithms.AES(keys[:32]), modes.ECB()).encryptor()  # noqa: S305  # of which the format makes its counter mode
+    for n in range(0, len(sealed), 16):
+        block = aes.update((n // 16 + 1).to_bytes(16, "little"))
+        plain += bytes(a ^ b for a, b in zip(sealed[n : n + 16], block, strict=False))
+    return zlib.decompressobj(-15).decompress(bytes(plain))
 
 
 # --- two people's rows --------------------------------------------------------------------------------------------------
