@@ -24,10 +24,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from callkeeper import package
+from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict, StoreUnavailable
 from callkeeper.jobs import fulfilling, packaging, reconciling
 from callkeeper.jobs.approving import ScopeChanged
@@ -620,6 +622,31 @@ def test_fetching_a_part_and_seeing_the_passphrase_are_events_and_officers_alone
     for n in (0, 3):
         with pytest.raises(NotFound):
             part_of(kept, ticket, n)
+
+
+def test_the_command_line_makes_it_writes_it_out_and_tells_the_passphrase_apart(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr("callkeeper.settings.load", lambda: kept.settings)
+    monkeypatch.setattr("callkeeper.wiring.build", lambda _: kept.app)
+    monkeypatch.setattr("callkeeper.commands.signin.sign_in", lambda *_: "officer")
+    ticket, out = approved(kept), tmp_path / "out"
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(ticket_command.group, [*words, "--as", "officer"])
+
+    early = run("passphrase", ticket)
+    done = run("package", ticket, "--out", str(out))
+    told = run("passphrase", ticket)
+
+    assert "has no package" in str(early.exception)
+    assert done.exit_code == told.exit_code == 0, done.output
+    assert sorted((f.name, f.stat().st_mode & 0o777) for f in out.iterdir()) == [
+        (f"{ticket}_1.html", 0o600), (f"{ticket}_1.zip", 0o600),
+    ]  # fmt: skip
+    assert told.output.strip() == phrase(kept, ticket)
+    assert told.output.strip() not in done.output
+    assert len(unsealed((out / f"{ticket}_1.html").read_bytes(), told.output.strip())[1]) == 7
+    assert run("package", ticket, "--out", str(out)).exit_code == 0
+    assert kept.value("select count(*) from package") == 1
 
 
 def test_no_number_and_no_passphrase_is_in_keys_rows_or_events(kept):

@@ -13,6 +13,7 @@ import click
 from callkeeper import settings, tickets, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import letter as letter_
+from callkeeper.commands import package as package_
 from callkeeper.commands import scope
 from callkeeper.jobs import carrying_out, fulfilling
 from callkeeper.tickets import (
@@ -42,6 +43,8 @@ def group() -> None:
 
 group.add_command(letter_.letter)
 group.add_command(letter_.sent)
+group.add_command(package_.package)
+group.add_command(package_.passphrase)
 
 
 @group.command("open")
