@@ -155,11 +155,10 @@ GROUNDS_OF: Mapping[Ground, frozenset[Right]] = {
 def takes_two(right: Right, identity: str, recordings: int = 1) -> bool:
     """Whether a second person must say yes: to erasure always, to handing out audio on weak evidence (requirements, section 4).
 
-    To nothing at all, where nothing was found, one is enough.
+    Where nothing was found one is enough; but an objection, which keeps out what is still to come, too.
     """
-    return bool(recordings) and (
-        right in (Right.erasure, Right.objection) or (right is Right.access and identity != "strong")
-    )
+    weak = right is Right.access and identity != "strong"
+    return right is Right.objection or (bool(recordings) and (right is Right.erasure or weak))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,20 +13,34 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from asking import (
+    CALLER,
+    LINE,
+    OTHER,
+    agreed,
+    approve,
+    carry_out,
+    close,
+    delivered,
+    left,
+    opened,
+    preview,
+    proven,
+    refuse,
+    second,
+    three_calls,
+)  # fmt: skip
 from callkeeper import blockers, controllers, db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import carrying_out, explaining, fulfilling, watching
+from callkeeper.jobs import explaining, fulfilling, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import Searched
-from callkeeper.phone import E164
 from callkeeper.tickets import FREEZES, Call, Right
-from deliver import PHM, deliver
 from deliver import Call as Delivered
-from installation import ACTOR, DAY, OFFICER, Installation, at
+from deliver import deliver
+from installation import DAY, OFFICER, Installation, at
 
-CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
-LINE = E164("+358207001234")
 TODAY = date(2026, 11, 25)
 LATER = datetime(2027, 5, 26, 0, 30, tzinfo=UTC)
 """The night in which the calls of DAY are past their term."""
@@ -34,15 +48,7 @@ LATER = datetime(2027, 5, 26, 0, 30, tzinfo=UTC)
 
 @pytest.fixture
 def kept(office: Installation) -> Installation:
-    """Three calls: a and b of one caller, to two companies, c of another one."""
-    calls = [
-        Delivered(id="a", start=at(8), caller=CALLER),
-        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
-        Delivered(id="c", start=at(10), caller=OTHER),
-    ]
-    deliver(office.linna, DAY, calls)
-    office.run("import")
-    return office
+    return three_calls(office)
 
 
 @pytest.fixture
@@ -53,29 +59,6 @@ def due(kept: Installation) -> Installation:
     kept.forecast()
     kept.set_clock(LATER)
     return kept
-
-
-def opened(office: Installation, right: Right = Right.access, **facts: Any) -> str:
-    """A request of CALLER's that reached the company today, unless it is said otherwise."""
-    asked = {
-        "numbers": [CALLER],
-        "received_on": None,
-        "channel": "letter",
-        "language": "fi",
-        "account": "officer",
-    } | facts
-    with office.connect() as conn:
-        asked["received_on"] = asked["received_on"] or office.value("select helsinki_day(callkeeper_now())")
-        return fulfilling.open_ticket(conn, office.app.keyring, right=right, actor=OFFICER, **asked)
-
-
-def close(office: Installation, ticket: str, outcome: str = "withdrawn") -> int:
-    with office.connect() as conn:
-        return fulfilling.close(conn, ticket, outcome, years=3, actor=OFFICER)
-
-
-def left(office: Installation) -> int:
-    return office.value("select count(*) from recording")
 
 
 # --- intake -----------------------------------------------------------------------------------------------------------
@@ -227,19 +210,6 @@ def test_a_keyring_that_does_not_know_the_newest_key_takes_nothing_in(kept):
 # --- on its way -------------------------------------------------------------------------------------------------------
 
 
-def proven(office: Installation, ticket: str, *, evidence: str = "callback", days: int = 30, **more: Any) -> str:
-    """Identity proven: the number was theirs for so many days up to and with DAY."""
-    facts = {"from_at": at(0) - timedelta(days), "to_at": at(0) + timedelta(days=1), "account": "officer"} | more
-    with office.connect() as conn:
-        fulfilling.prove_identity(conn, office.app.keyring, ticket, evidence=evidence, actor=OFFICER, **facts)
-    return ticket
-
-
-def preview(office: Installation, ticket: str) -> fulfilling.Preview:
-    with office.connect() as conn:
-        return fulfilling.preview(conn, office.app.keyring, ticket, OFFICER)
-
-
 def test_a_search_finds_both_companies_recordings_and_hashes_exactly_these(kept):
     seen = preview(kept, proven(kept, opened(kept)))
 
@@ -376,42 +346,6 @@ def test_what_the_person_is_asked_pauses_no_clock(kept):
 
 
 # --- two people's yes, or an officer's no -----------------------------------------------------------------------------
-
-
-def approve(office: Installation, ticket: str, scope: bytes | None = None, account: str = "officer") -> bool:
-    with office.connect() as conn:
-        scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
-        return fulfilling.approve(conn, office.app.keyring, ticket, scope=scope, account=account, actor=OFFICER)
-
-
-def second(office: Installation, ticket: str, account: str = "approver", scope: bytes | None = None) -> None:
-    with office.connect() as conn:
-        scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
-        fulfilling.second(conn, ticket, scope=scope, account=account, actor=ACTOR)
-
-
-def carry_out(office: Installation, ticket: str) -> int:
-    with office.connect() as conn:
-        return carrying_out.carry_out(conn, office.app, ticket, OFFICER)
-
-
-def delivered(office: Installation, ticket: str) -> str:
-    with office.connect() as conn:
-        return fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
-
-
-def refuse(office: Installation, ticket: str, ground: str, reasons: str = "as Matti was told") -> None:
-    with office.connect() as conn:
-        fulfilling.refuse(conn, office.app.keyring, ticket, ground, reasons=reasons, account="officer", actor=OFFICER)
-
-
-def agreed(office: Installation, right: Right = Right.erasure) -> str:
-    """A request to which two people have said yes."""
-    ticket = proven(office, opened(office, right))
-    preview(office, ticket)
-    approve(office, ticket)
-    second(office, ticket)
-    return ticket
 
 
 def told(office: Installation) -> list[str]:

@@ -58,6 +58,7 @@ from callkeeper.trail.events import (
     TicketResumed,
     TicketSeen,
     TicketWidened,
+    utc,
 )
 from callkeeper.trail.events import read as read_event
 
@@ -521,6 +522,11 @@ def would_find(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[str, 
     return dict(sorted(found.items()))
 
 
+def searched(conn: db.Connection, keyring: Keyring, ticket: str) -> tuple[Searched, ...]:
+    """What is searched for a ticket, in clear, for what is done about it in the same transaction; nobody sees it."""
+    return tuple(_searched(row, ticket, keyring) for row in db.queries().ticket_subjects(conn, ticket=ticket))
+
+
 def seen(conn: db.Connection, ticket: str) -> Preview:
     """What was found for a ticket when it was last searched. Raises NotFound."""
     show(conn, ticket)
@@ -628,6 +634,101 @@ def redact(
     return _narrowed(conn, keyring, row, actor)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Correction:
+    """What of a recording is put right, in clear: a number or line (E.164), a time (ISO 8601, UTC), a statement (text).
+
+    ``before``: None where nobody can read it, and of a statement.
+    """
+
+    recording: UUID
+    what: Correctable
+    before: str | None
+    after: str
+    applied_at: datetime | None
+
+
+def correct(
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    recording: UUID,
+    what: Correctable,
+    value: str | datetime | None,
+    actor: Actor,
+) -> Preview:
+    """Drafts what a rectification puts right of a recording, sealed; None takes that back. Commits.
+
+    Nothing is changed yet. What is drafted is a part of the scope, so whoever says yes says it to that. Numbers and lines are
+    E.164, times aware. Raises NotAllowed, NotFound.
+    """
+    row, q = _change(conn, ticket), db.queries()
+    if row.access_right != Right.rectification:
+        raise NotAllowed(f"{ticket} asks for {row.access_right}: nothing is put right by it.")
+    if what not in tickets.CORRECTABLE:
+        raise NotAllowed("This cannot be put right.", mend=f"Known: {', '.join(tickets.CORRECTABLE)}.")
+    found = q.correctable(conn, ticket=ticket, recording=recording)
+    if found is None:
+        raise NotFound(
+            f"Recording {recording} is not among what was found, or does not stand in the catalogue.",
+            mend="Of a call in quarantine somebody decides first: `callkeeper quarantine`.",
+        )
+    if value is None:
+        q.uncorrect(conn, ticket=ticket, recording=recording, what=what)
+    else:
+        after = _checked(conn, found, what, value)
+        before = {"number": _number_of(keyring, found), "time": utc(found.started_at), "line": found.line}.get(what)
+        sealer, bound = keyring.sealer("reference"), ticket.encode()
+        q.correct(
+            conn, ticket=ticket, recording=recording, what=what, sealed_after=sealer.seal(after.encode(), bound),
+            sealed_before=sealer.seal(before.encode(), bound) if before else None,
+        )  # fmt: skip
+    append(conn, actor, [TicketNoted(ticket=ticket, noted="correction")])
+    return _narrowed(conn, keyring, row, actor)
+
+
+def _checked(conn: db.Connection, found: db.Row, what: Correctable, value: str | datetime) -> str:
+    """What is put in a recording's row, as text, if it can stand there. Raises NotAllowed."""
+    q = db.queries()
+    if (what == "time") != isinstance(value, datetime):
+        raise NotAllowed("A time is put right by a time, and nothing else is.")
+    if isinstance(value, datetime):
+        if utc(value) and value > db.now(conn):
+            raise NotAllowed("No call has begun in the future.")
+        return utc(value)
+    if not value.strip():
+        raise NotAllowed("There is nothing in this.")
+    ours = {row.number for row in q.known_lines(conn)}
+    if what == "line" and value not in ours:
+        raise NotAllowed("That is no line of ours.", mend="The register has them: `callkeeper config show`.")
+    if what == "number" and value in ours:
+        raise NotAllowed("That is a line of ours, and no caller's number.")
+    return value.strip()
+
+
+def _number_of(keyring: Keyring, found: db.Row) -> str | None:
+    return keyring.unseal("number", found.sealed_number, found.identity).decode() if found.sealed_number else None
+
+
+def corrections(conn: db.Connection, keyring: Keyring, ticket: str) -> tuple[Correction, ...]:
+    """What a rectification puts right, in clear, for the letter and for whoever decides; nothing, once the ticket's term is over."""
+
+    def clear(sealed: bytes | None) -> str | None:
+        return keyring.unseal("reference", sealed, ticket.encode()).decode() if sealed else None
+
+    return tuple(
+        Correction(
+            recording=row.recording,
+            what=row.what,
+            before=clear(row.sealed_before),
+            after=clear(row.sealed_after) or "",
+            applied_at=row.applied_at,
+        )
+        for row in db.queries().ticket_corrections(conn, ticket=ticket)
+        if row.sealed_after
+    )
+
+
 def _narrowed(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Actor) -> Preview:
     move(conn, row, State.narrowed, actor)
     return _search_anew(conn, keyring, row._replace(state=State.narrowed), actor)
@@ -642,6 +743,8 @@ class Agreed:
 
     preview: Preview
     decision: int
+    account: str
+    """Whose last yes it was."""
 
 
 def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes, account: str, actor: Actor) -> bool:
@@ -788,7 +891,7 @@ def agreed(conn: db.Connection, keyring: Keyring, row: db.Row) -> Agreed:
             raise NotAllowed("Both yeses are one person's.")
         if last.decision < first.decision:
             raise NotAllowed("The second yes was said to an earlier one.", mend="A second person looks again.")
-    return Agreed(preview=same_scope(conn, keyring, row, last.scope), decision=last.decision)
+    return Agreed(preview=same_scope(conn, keyring, row, last.scope), decision=last.decision, account=last.account)
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------
@@ -815,13 +918,20 @@ def release(conn: db.Connection, ticket: str, *, account: str, actor: Actor) -> 
 
 
 def record_delivery(
-    conn: db.Connection, ticket: str, channel: Channel, *, years: int, account: str, actor: Actor
+    conn: db.Connection,
+    ticket: str,
+    channel: Channel,
+    *,
+    years: int,
+    account: str,
+    actor: Actor,
+    keyring: Keyring | None = None,
 ) -> Outcome:
     """Notes that the answer was handed over, which ends the ticket and what it froze; commits, and says what it came to.
 
     A package must have been released, as it is now; a letter goes with the word of whoever hands it over. Of a ticket that ended
     as deferred, once all has gone: that the person was told so, too. Raises NotAllowed while it is not known of each recording
-    what became of it.
+    what became of it. With the ``keyring``, what only the letter had to say of erased calls is forgotten, once all of it is told.
     """
     q = db.queries()
     db.lock_blockers(conn, exclusive=True)
@@ -832,6 +942,8 @@ def record_delivery(
         q.ticket_resumed(conn, ticket=ticket)
         q.deliver(conn, ticket=ticket, kind="resumed", account=account, channel=channel)
         append(conn, actor, [TicketResumed(ticket=ticket, channel=channel)])
+        if keyring:
+            answering.forget(conn, keyring, ticket)
         conn.commit()
         return "fulfilled"
     if before not in (State.carried_out, State.refused):
@@ -850,23 +962,25 @@ def record_delivery(
     after = tickets.move(before, State.delivered)
     if let_go is None or let_go.scope != scope:
         raise NotAllowed(f"Nobody has released this answer of {ticket}.", mend=f"`callkeeper ticket release {ticket}`.")
-    outcome = _outcome(conn, ticket)
+    outcome = _outcome(conn, ticket, Right(row.access_right))
     q.deliver(conn, ticket=ticket, kind=outcome, account=account, channel=channel)
     q.package_delivered(conn, ticket=ticket, account=let_go.account)
     append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=after)])
     _end(conn, ticket, after, outcome, years, actor)
+    if keyring and outcome != "deferred":
+        answering.forget(conn, keyring, ticket)
     conn.commit()
     return outcome
 
 
-def _outcome(conn: db.Connection, ticket: str) -> Outcome:
+def _outcome(conn: db.Connection, ticket: str, right: Right) -> Outcome:
     q = db.queries()
     outcomes = {r.outcome: r.n for r in q.count_outcomes(conn, ticket=ticket)}
     if q.was_refused(conn, ticket=ticket):
         return "refused"
     if outcomes.get("deferred"):
         return "deferred"
-    if not outcomes:
+    if not outcomes and right is not Right.objection:
         return "days_missing" if _missing(conn, ticket) else "no_data"
     return "fulfilled"
 
@@ -948,9 +1062,9 @@ def close(conn: db.Connection, ticket: str, outcome: ClosedAs, *, years: int, ac
     show(conn, ticket)
     # Whoever places a blocker holds the lock: none of this ticket's can be coming.
     db.lock_blockers(conn, exclusive=True)
-    free = _end(conn, ticket, State(for_change(conn, ticket).state), outcome, years, actor)
+    freed = _end(conn, ticket, State(for_change(conn, ticket).state), outcome, years, actor)
     conn.commit()
-    return free
+    return freed
 
 
 def _end(conn: db.Connection, ticket: str, before: State, outcome: str, years: int, actor: Actor) -> int:
@@ -958,12 +1072,21 @@ def _end(conn: db.Connection, ticket: str, before: State, outcome: str, years: i
     q = db.queries()
     after = tickets.move(before, State.closed)
     q.close_ticket(conn, ticket=ticket, outcome=outcome, years=years)
-    free = [b.blocker for b in q.ticket_blockers(conn, ticket=ticket)]
-    for blocker in free:
+    append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=after, reason=outcome)])
+    return free(conn, ticket, actor)
+
+
+def free(conn: db.Connection, ticket: str, actor: Actor) -> int:
+    """Ends what the ticket froze, in the caller's transaction, which holds the blockers' lock exclusively; how many blockers.
+
+    What outlasts the ticket stays.
+    """
+    q = db.queries()
+    found = [b.blocker for b in q.ticket_blockers(conn, ticket=ticket)]
+    for blocker in found:
         q.end_blocker(conn, blocker=blocker)
-    events: list[Event] = [TicketMoved(ticket=ticket, state_before=before, state_after=after, reason=outcome)]
-    append(conn, actor, events + [BlockerLapsed(blocker=blocker, ticket=ticket) for blocker in free])
-    return len(free)
+    append(conn, actor, [BlockerLapsed(blocker=blocker, ticket=ticket) for blocker in found])
+    return len(found)
 
 
 def forget_past_term(conn: db.Connection, actor: Actor) -> int:
@@ -1010,9 +1133,9 @@ def look(conn: db.Connection, ticket: str, keyring: Keyring, actor: Actor) -> li
         raise NotFound(f"What was personal of {ticket} is erased: its term is over.")
     append(conn, actor, [TicketSeen(ticket=ticket)])
     conn.commit()
-    rows = list(db.queries().ticket_subjects(conn, ticket=ticket))
+    found = searched(conn, keyring, ticket)
     conn.rollback()
-    return [_searched(row, ticket, keyring) for row in rows]
+    return list(found)
 
 
 def timeline(conn: db.Connection, ticket: str) -> list[Step]:

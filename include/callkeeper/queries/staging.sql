@@ -221,9 +221,26 @@ where recording = any (:recordings);
 update staging set state = 'fetched' where recording = any (:recordings);
 
 -- name: mark_correction!
--- A correction needs no audio: the catalogue has it.
-update staging s set state = 'fetched', corrects = r.recording
+-- A correction needs no audio: the catalogue has it. What was put right on its person's request stays so, whatever the vendor says
+-- of it now (GDPR Art. 16); the rest of the vendor's word counts.
+update staging s set state = 'fetched', corrects = r.recording,
+    pseudonym = case when k.number then r.pseudonym else s.pseudonym end,
+    pseudonym_key = case when k.number then r.pseudonym_key else s.pseudonym_key end,
+    sealed_number = case when k.number then r.sealed_number else s.sealed_number end,
+    caller_state = case when k.number then r.caller_state else s.caller_state end,
+    started_at = case when k.time then r.started_at else s.started_at end,
+    line = case when k.line then r.line else s.line end,
+    controller = case when not (k.line or k.time) then s.controller else coalesce((
+        select l.controller from line l
+        where l.number = case when k.line then r.line else s.line end and l.removed_at is null
+          and helsinki_day(case when k.time then r.started_at else s.started_at end) between l.valid_from and coalesce(l.valid_to, 'infinity')
+        ), r.controller) end
 from recording r
+cross join lateral (
+    select coalesce(bool_or(c.what = 'number'), false) as number, coalesce(bool_or(c.what = 'time'), false) as time,
+        coalesce(bool_or(c.what = 'line'), false) as line
+    from ticket_correction c where r.rectified is not null and c.recording = r.recording and c.applied_at is not null
+) k
 where s.recording = any (:recordings) and r.vendor = s.vendor and r.identity = s.identity;
 
 -- name: plan_refused!

@@ -166,10 +166,15 @@ on conflict (recording) do update set state = 'planned', vendor = excluded.vendo
 returning recording, vendor, controller, 'quarantined' as state_before;
 
 -- name: note_erasures!
--- What has become of what was to be erased: gone here, or kept for now by a legal ground. It may be both, one after the other.
+-- What has become of what was to be erased: gone here, or kept for now by a legal ground. It may be both, one after the other. A copy
+-- that somebody waits for is no such ground: it comes first, and the night after it erases.
 update ticket_recording f set outcome = x.outcome, outcome_at = callkeeper_now()
 from (
-    select d.recording, case when d.store_gone_at is not null then 'erased' when d.state = 'blocked' then 'deferred' end as outcome from deletion d
+    select l.recording, case when d.store_gone_at is not null then 'erased' when l.state = 'blocked' and exists (
+            select from blocker b where b.kind <> 'access_freeze' and covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)
+        ) then 'deferred' end as outcome
+    from ticket_recording m join leaving l on l.recording = m.recording join deletion d on d.recording = m.recording
+    where m.ticket = :ticket
 ) x, ticket t
 where f.ticket = :ticket and t.ticket = f.ticket and t.access_right in ('erasure', 'objection') and x.recording = f.recording
   and f.state = 'confirmed' and x.outcome is distinct from f.outcome and x.outcome is not null;
@@ -239,7 +244,10 @@ update ticket set outcome = 'fulfilled' where ticket = :ticket;
 -- Tickets past their term lose what is personal of them; reference, right, days and outcome stay.
 with over as (
     update ticket set sealed_facts = null, asked = null, erased_at = callkeeper_now()
-    where erase_on <= helsinki_day(callkeeper_now()) and erased_at is null returning ticket, erase_on
+    where erase_on <= helsinki_day(callkeeper_now()) and erased_at is null
+      -- Before a restriction is lifted the person is told, in the words that stand there.
+      and not exists (select from blocker b where b.blocker = ticket.standing and b.ended_at is null)
+    returning ticket, erase_on
 ), searched as (
     update ticket_subject s set pseudonyms = null, sealed_number = null, from_at = null, to_at = null, line = null, controller = null
     from over where s.ticket = over.ticket
@@ -251,8 +259,122 @@ with over as (
 select ticket, erase_on from over order by ticket;
 
 -- name: ticket_blockers
--- What of a ticket still blocks.
-select blocker, kind, review_on from blocker where case_ref = :ticket and ended_at is null order by placed_at, blocker;
+-- What of a ticket still blocks, and ends with it: all but the restriction that outlasts it.
+select b.blocker, b.kind, b.review_on from blocker b join ticket t on t.ticket = b.case_ref
+where b.case_ref = :ticket and b.ended_at is null and b.blocker is distinct from t.standing order by b.placed_at, b.blocker;
+
+-- name: standing_restriction^
+-- The restriction that outlasts a ticket, while it stands, and since when its end was announced; told_at: when the person was told of that.
+select b.blocker, b.recordings, b.review_on, t.lifts_on, t.lift_reason, helsinki_day(callkeeper_now()) as today, a.decided_at as announced_at,
+    (select max(d.at) from ticket_delivery d where d.ticket = t.ticket and d.kind = 'restriction_lifting' and d.at >= a.decided_at) as told_at
+from ticket t join blocker b on b.blocker = t.standing and b.ended_at is null
+left join lateral (
+    select max(decided_at) as decided_at from decision where subject = t.ticket and action = 'dsr_lifting'
+) a on true
+where t.ticket = :ticket;
+
+-- name: restrict_by!
+-- What outlasts it.
+update ticket set standing = :blocker where ticket = :ticket;
+
+-- name: announce_lifting!
+-- Its restriction is to end on that day.
+update ticket set lifts_on = :lifts_on, lift_reason = :reason where ticket = :ticket;
+
+-- name: note_outcomes!
+-- What became of what was confirmed; of what has gone by itself, nothing.
+update ticket_recording f set outcome_at = callkeeper_now(), outcome = case when f.recording = any (:recordings) then :outcome else 'none' end
+where f.ticket = :ticket and f.state = 'confirmed';
+
+-- name: forget_outcomes!
+-- A copy was taken back.
+update ticket_recording set outcome = null, outcome_at = null where ticket = :ticket;
+
+-- name: suppress_callers$
+-- Calls from these numbers are not kept until somebody looks again; how many marks.
+select suppress_callers(:ticket, :marks, :keys, :until);
+
+-- name: review_callers$
+-- Somebody has looked again: until when, or no longer (null); how many marks.
+select review_callers(:ticket, :until::date);
+
+-- name: suppressed_by$
+-- How many marks an objection has in the suppression.
+select count(*) from suppression where kind = 'caller' and ticket = :ticket;
+
+-- name: correctable^
+-- A found recording that stands in the catalogue, and what could be put right of it.
+select r.recording, r.controller, r.line, r.started_at, r.direction, r.sealed_number, r.identity
+from ticket_recording f join recording r on r.recording = f.recording
+where f.ticket = :ticket and f.recording = :recording and f.state <> 'excluded';
+
+-- name: correct!
+-- What is to be put right, sealed.
+insert into ticket_correction (ticket, recording, what, sealed_before, sealed_after)
+values (:ticket, :recording, :what, :sealed_before, :sealed_after)
+on conflict (ticket, recording, what) do update set sealed_before = excluded.sealed_before, sealed_after = excluded.sealed_after;
+
+-- name: uncorrect!
+-- It is not to be put right after all.
+delete from ticket_correction where ticket = :ticket and recording = :recording and what = :what and applied_at is null;
+
+-- name: lock_catalogued
+-- Rows of the catalogue, and how far their ways out have come, for nobody else to change until the transaction ends.
+with d as (
+    select recording, state from deletion where recording = any (:recordings) order by recording for update
+), r as (
+    select recording, controller, vendor, line, direction, started_at, identity from recording
+    where recording = any (:recordings) order by recording for update
+)
+select r.recording, r.controller, r.vendor, r.line, r.direction, r.started_at, r.identity, d.state from r left join d using (recording) order by 1;
+
+-- name: line_owner$
+-- Whose line it was at that time, by the register in force; null: nobody's.
+select controller from line
+where number = :line and removed_at is null and helsinki_day(:at) between valid_from and coalesce(valid_to, 'infinity');
+
+-- name: keep_rectified
+-- What a blocker covers, and would not name any more once this is put right: it goes on covering it (docs/adr/0160).
+with fresh as (
+    select * from unnest(:recordings::uuid[], :controllers::text[], :lines::text[], :started_ats::timestamptz[], :pseudonyms::bytea[], :numbers::boolean[])
+        as n (recording, controller, line, started_at, pseudonym, renumbered)
+), lost as (
+    select b.blocker, r.recording
+    from fresh n join recording r on r.recording = n.recording
+    join blocker b on covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+        and covers(b, r.recording, n.controller, n.line, case when n.renumbered then n.pseudonym else r.pseudonym end, n.started_at) is not true
+), mine as (
+    select blocker from blocker where blocker in (select blocker from lost) order by blocker for no key update
+), kept as (
+    update blocker b set kept = b.kept || l.recordings, kept_at = callkeeper_now()
+    from mine join (select blocker, array_agg(recording) as recordings from lost group by 1) l using (blocker)
+    where b.blocker = mine.blocker
+)
+select blocker, recording from lost;
+
+-- name: rectify!
+-- It is put right; the audio stays as it is.
+update recording r set rectified = :ticket, controller = n.controller, line = n.line, started_at = n.started_at,
+    term_since = case when n.started_at = r.started_at then r.term_since else callkeeper_now() end,
+    caller_state = case when n.renumbered then 'known' else r.caller_state end,
+    pseudonym = case when n.renumbered then n.pseudonym else r.pseudonym end,
+    pseudonym_key = case when n.renumbered then :pseudonym_key else r.pseudonym_key end,
+    sealed_number = case when n.renumbered then n.sealed_number else r.sealed_number end
+from unnest(:recordings::uuid[], :controllers::text[], :lines::text[], :started_ats::timestamptz[], :pseudonyms::bytea[], :numbers::boolean[],
+    :sealed_numbers::bytea[]) as n (recording, controller, line, started_at, pseudonym, renumbered, sealed_number)
+where r.recording = n.recording;
+
+-- name: cover_rectified!
+-- What covers it now.
+insert into blocker_cover (blocker, recording)
+select b.blocker, r.recording from recording r
+join blocker b on covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+where r.recording = any (:recordings)
+on conflict do nothing;
+
+-- name: corrections_applied!
+-- It is put right, and stays so.
+update ticket_correction set applied_at = callkeeper_now() where ticket = :ticket and applied_at is null;
 
 -- name: ticket_register
 -- Tickets, those that are open first, the most urgent of them first; one of them only, if it is named.

@@ -35,6 +35,51 @@ create table ticket_correction (
 comment on table ticket_correction is 'What a rectification puts right (GDPR Art. 16): sealed, bound to the ticket, gone with it.';
 grant select, insert, update, delete on ticket_correction to callkeeper_app;
 
+alter table suppression add column ticket text references ticket;
+comment on column suppression.ticket is 'Of a caller: the objection that was upheld; who reviews it finds it by that.';
+create index suppression_ticket on suppression (ticket) where ticket is not null;
+
+-- The application may add to the suppression and change nothing of it: an objection's marks go, or stay longer, by these two only. Each
+-- asks for the decision's row itself, of the same transaction.
+create function decided_now(of_ticket text, as_action text) returns boolean
+language sql stable set search_path = callkeeper, pg_temp
+return exists (select from decision where subject = of_ticket and action = as_action and decided_at = callkeeper_now());
+
+create function suppress_callers(of_ticket text, marks bytea[], mark_keys text[], until date) returns bigint
+language plpgsql security definer set search_path = callkeeper, pg_temp as $$
+declare n bigint;
+begin
+    if not exists (select from decision where subject = of_ticket and action = 'dsr_second') then
+        raise exception 'two people uphold an objection' using errcode = 'insufficient_privilege';
+    end if;
+    -- Whose review was past: from now on anew. What nobody looks at again stays so.
+    insert into suppression as p (kind, mark, mark_key, since, review_on, ticket)
+        select 'caller', m.mark, m.key, callkeeper_now(), until, of_ticket from unnest(marks, mark_keys) m (mark, key)
+    on conflict (kind, mark) do update set ticket = excluded.ticket,
+        since = case when p.review_on < helsinki_day(callkeeper_now()) then excluded.since else p.since end,
+        review_on = case when p.review_on is not null then greatest(p.review_on, excluded.review_on) end;
+    get diagnostics n = row_count;
+    return n;
+end $$;
+
+create function review_callers(of_ticket text, until date) returns bigint
+language plpgsql security definer set search_path = callkeeper, pg_temp as $$
+declare n bigint;
+begin
+    if not decided_now(of_ticket, 'dsr_suppression') then
+        raise exception 'a person reviews an objection' using errcode = 'insufficient_privilege';
+    end if;
+    if until is null then
+        delete from suppression where kind = 'caller' and ticket = of_ticket;
+    else
+        update suppression set review_on = until where kind = 'caller' and ticket = of_ticket;
+    end if;
+    get diagnostics n = row_count;
+    return n;
+end $$;
+revoke execute on function decided_now, suppress_callers, review_callers from public;
+grant execute on function decided_now, suppress_callers, review_callers to callkeeper_app;
+
 alter table recording add column rectified text references ticket;
 comment on column recording.rectified is 'The request that put this row right: the vendor''s own word does not undo it.';
 """
