@@ -41,7 +41,7 @@ class CallkeeperDesk(AirflowPlugin):
     fastapi_apps: ClassVar = [{"app": desk, "url_prefix": PREFIX, "name": "callkeeper: privacy desk"}]
     external_views: ClassVar = [
         {
-            "name": "Privacy desk",
+            "name": "Privacy",
             "href": f"{PREFIX}/",
             "destination": "nav",
             "url_route": "callkeeper",

@@ -15,11 +15,11 @@ from fastapi.testclient import TestClient
 from callkeeper.desk import forms
 from callkeeper.desk.seat import Seat
 from callkeeper.errors import NotAllowed
-from callkeeper.jobs import fulfilling
+from callkeeper.jobs import fulfilling, packaging
 from deliver import PHM, deliver
 from deliver import Call as Delivered
 from desk import PREFIX, SECRET, Airflow, Desk, hidden, words
-from installation import DAY, Installation, at
+from installation import DAY, OFFICER, Installation, at
 
 CALLER = "+358409990001"
 SPELLED = "040 999 0001"
@@ -567,6 +567,82 @@ def test_a_refusal_keeps_its_reasons_out_of_airflow(officer, kept, airflow):
     assert officer.send(page, f"{page}/deliver", channel="letter").status_code == 303
     with kept.connect() as conn:
         assert fulfilling.show(conn, ticket).outcome == "refused"
+
+
+def test_a_copy_is_made_fetched_released_and_delivered(officer, kept, airflow):
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+    with kept.connect() as conn:
+        scope = fulfilling.seen(conn, ticket).scope
+        fulfilling.approve(conn, kept.app.keyring, ticket, scope=scope, account="officer", actor=OFFICER)
+        packaging.make(conn, kept.app, ticket, OFFICER)
+    shown = words(officer.get(page))
+    assert "Opens itself in a browser" in shown
+
+    part = officer.send(page, f"{page}/package", n="1")
+    assert (part.status_code, part.headers["cache-control"]) == (200, "no-store")
+    assert "<html" in part.text[:400]
+    assert CALLER not in part.text
+    passphrase = officer.send(page, f"{page}/passphrase")
+    assert "Passphrase:" in words(passphrase)
+    assert [len(kept.events(action)) for action in ("package.taken", )] == [1, 1]
+    assert officer.send(page, f"{page}/package", n="99").status_code == 404
+
+    assert officer.send(page, f"{page}/release", choice="release").status_code == 303
+    assert officer.send(page, f"{page}/deliver", channel="visit").status_code == 303
+    with kept.connect() as conn:
+        over = fulfilling.show(conn, ticket)
+    assert (over.state, over.outcome) == ("closed", "fulfilled")
+
+
+# --- holds and disclosures are written down here ----------------------------------------------------------------------
+
+
+HOLD = {
+    "kind": "investigation",
+    "authority": "Helsingin poliisi",
+    "reference": "5500/R/1/26",
+    "ground": "",
+} | dict.fromkeys(("numbers", "recordings", "line", "company", "from", "to"), "")
+
+
+def test_a_hold_is_drafted_and_its_facts_are_sealed(officer, kept):
+    answer = officer.send("/drafts", "/hold", **HOLD | {"numbers": SPELLED, "wide": "yes"})
+    assert answer.status_code == 303, words(answer)
+    shown = words(officer.get(answer.headers["location"].removeprefix(PREFIX)))
+    assert "H-2026-0001 is written down" in shown
+    assert "Helsingin" not in shown
+    assert "poliisi" not in str(kept.rows("select * from hold"))
+
+    refused = officer.send("/drafts", "/hold", **HOLD | {"numbers": "x"})
+    assert (refused.status_code, "Line 1 of the numbers" in words(refused)) == (409, True)
+    assert "Helsingin poliisi" in refused.text, "what was typed stays"
+    assert Desk(kept, "approver").get("/drafts").status_code == 403
+
+
+def test_a_disclosure_is_drafted(officer, kept):
+    to = {
+        "to": "authority",
+        "recipient": "Helsingin poliisi",
+        "statute": "Pakkokeinolaki 8:23",
+        "demand": "5500/R/1/26",
+        "purpose": "",
+    }
+    which = str(kept.value("select recording from recording where pseudonym <> %s limit 1", kept.pseudonym(CALLER)))
+    answer = officer.send("/drafts", "/disclosure", **to, case="", given=which)
+    assert answer.status_code == 303, words(answer)
+    assert "DIS-2026-0001 is written down" in words(officer.get(answer.headers["location"].removeprefix(PREFIX)))
+    for wrong in ({"to": ""}, {"to": "phm", "purpose": ""}, {"statute": ""}, {"given": "x"}):
+        assert officer.send("/drafts", "/disclosure", **to | {"case": "", "given": which} | wrong).status_code == 409, (
+            wrong
+        )
+
+
+@pytest.mark.parametrize("made", ["<script>alert(1)</script>", "H-1", "0409990001"])
+def test_an_address_puts_no_words_on_the_page(officer, made):
+    page = officer.get("/drafts", params={"made": made}).text
+    assert "is written down" not in page
+    assert "alert(1)" not in page
 
 
 def test_an_airflow_that_does_not_answer_is_told_in_words(officer, kept):

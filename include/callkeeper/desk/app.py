@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException as RoutingError
 
-from callkeeper.desk import intake, player, prints, ticket
+from callkeeper.desk import cases, copies, intake, player, prints, ticket
 from callkeeper.desk.forms import Forms, FormStale
 from callkeeper.desk.pages import HEADERS, HERE, STATIC, Pages, advice
 from callkeeper.desk.seat import Door, Host, NoDuty, Seat
@@ -49,7 +49,7 @@ def create(host: Host) -> FastAPI:
     desk = FastAPI(title="callkeeper", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     desk.add_middleware(_Headers)
     desk.include_router(_start(host, door, pages))
-    for part in (intake, ticket, player, prints):
+    for part in (intake, ticket, player, prints, copies, cases):
         desk.include_router(part.routes(host, door, pages))
     _errors(desk, host, pages)
     return desk

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -19,7 +20,7 @@ from callkeeper.desk.pages import Pages, advice
 from callkeeper.desk.runs import Runs
 from callkeeper.desk.seat import Door, Host, Seat, Sent, actor
 from callkeeper.errors import CallkeeperError
-from callkeeper.jobs import answering, fulfilling, leading
+from callkeeper.jobs import answering, fulfilling, leading, packaging
 from callkeeper.jobs.leading import Where
 from callkeeper.tickets import State
 
@@ -154,6 +155,7 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
     names = {c.id: c.name for c in app.config.controllers}
     out = Counter(words.word(f.reason, "exclusion") for f in found.found if f.state == "excluded")
     tone, left = words.left(t.days_left)
+    package = packaging.show(conn, reference) if seat.officer else None
     n = len(found.chosen)
     two = tickets.takes_two(t.right, t.identity, n)
     return {
@@ -169,6 +171,7 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
         "grounds": [g for g in tickets.GROUNDS if t.right in tickets.GROUNDS_OF[g]],
         "due_letters": answering.due(conn, reference) if seat.officer else (),
         "sent_letters": answering.letters_sent(conn, reference) if seat.officer else (),
+        "package": package, "package_until": package.expires_on - timedelta(days=1) if package else None,
         "interim": answering.INTERIM, "mute_rows": range(MUTE_ROWS), "call_rows": range(1),
         "lines": lines(app, conn) if seat.officer else [],
     }  # fmt: skip
