@@ -585,7 +585,7 @@ def test_a_copy_is_made_fetched_released_and_delivered(officer, kept, airflow):
     assert CALLER not in part.text
     passphrase = officer.send(page, f"{page}/passphrase")
     assert "Passphrase:" in words(passphrase)
-    assert [len(kept.events(action)) for action in ("package.taken", )] == [1, 1]
+    assert [len(kept.events(action)) for action in ("package.taken", "passphrase.seen")] == [1, 1]
     assert officer.send(page, f"{page}/package", n="99").status_code == 404
 
     assert officer.send(page, f"{page}/release", choice="release").status_code == 303
