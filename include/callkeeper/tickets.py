@@ -233,9 +233,9 @@ def move(before: State, after: State) -> State:
 
 def taken_back(right: Right, before: State) -> State:
     """Where a copy that was made and not handed over goes back to: the officer looks again. Raises NotAllowed."""
-    if right is not Right.access or before is not State.carried_out:
+    if right is not Right.access or before not in (State.carried_out, State.released):
         raise NotAllowed(
-            "Only a copy that is made and not released yet can be taken back.",
+            "Only a copy that is made and not handed over yet can be taken back.",
             mend="What was erased, restricted or corrected stays so.",
         )
     return State.previewed

@@ -358,6 +358,91 @@ def test_nothing_is_not_said_to_be_nothing_while_a_day_is_missing(kept):
     assert delivered(kept, ticket) == "days_missing"
 
 
+def test_a_copy_is_made_released_as_it_is_and_handed_over(kept):
+    ticket = agreed(kept, Right.access)
+    assert carry_out(kept, ticket) == 2
+    with pytest.raises(NotAllowed, match="has not been released"):
+        delivered(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.release(conn, ticket, account="officer", actor=OFFICER)
+
+    assert delivered(kept, ticket) == "fulfilled"
+    assert [r.outcome for r in kept.rows("select outcome from ticket_recording")] == ["copied", "copied"]
+    assert kept.value("select delivered_at is not null and released_by = 'officer' from package")
+    with kept.connect() as conn:
+        assert not fulfilling.show(conn, ticket).freezes
+
+
+def test_another_package_than_the_released_one_is_not_handed_over(kept):
+    ticket = agreed(kept, Right.access)
+    carry_out(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.release(conn, ticket, account="officer", actor=OFFICER)
+    kept.sql.execute("""update package set parts = jsonb_set(parts, '{0,sha256}', '"00"')""")
+
+    with pytest.raises(NotAllowed, match="Nobody has released"):
+        delivered(kept, ticket)
+
+
+def test_a_copy_is_taken_back_and_no_earlier_yes_counts(kept):
+    ticket = agreed(kept, Right.access)
+    carry_out(kept, ticket)
+    with kept.connect() as conn:
+        carrying_out.take_back(conn, ticket, "officer", OFFICER)
+        assert fulfilling.show(conn, ticket).state == "previewed"
+    assert [r.outcome for r in kept.rows("select outcome from ticket_recording")] == [None, None]
+    kept.sql.execute("update ticket set state = 'seconded'")
+    with pytest.raises(NotAllowed, match="dsr_approve"):
+        carry_out(kept, ticket)
+    kept.sql.execute("update ticket set state = 'previewed'")
+    approve(kept, ticket)
+    second(kept, ticket)
+
+    assert carry_out(kept, ticket) == 2
+    assert kept.value("select count(*) from package where gone_at is null and expires_on > '2026-11-25'") == 1
+
+
+def test_a_package_past_its_term_is_not_released(kept):
+    ticket = agreed(kept, Right.access)
+    carry_out(kept, ticket)
+    kept.later(days=31)
+
+    with kept.connect() as conn, pytest.raises(NotAllowed, match="no package to hand over"):
+        fulfilling.release(conn, ticket, account="officer", actor=OFFICER)
+    with kept.connect() as conn:
+        carrying_out.take_back(conn, ticket, "officer", OFFICER)
+    approve(kept, ticket)
+    second(kept, ticket)
+    assert carry_out(kept, ticket) == 2
+
+
+def test_a_released_package_that_ended_before_it_was_handed_over_is_made_anew(kept):
+    ticket = agreed(kept, Right.access)
+    carry_out(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.release(conn, ticket, account="officer", actor=OFFICER)
+    kept.later(days=31)
+    with pytest.raises(NotAllowed, match="no package to hand over"):
+        delivered(kept, ticket)
+
+    with kept.connect() as conn:
+        carrying_out.take_back(conn, ticket, "officer", OFFICER)
+    approve(kept, ticket)
+    second(kept, ticket)
+    assert carry_out(kept, ticket) == 2
+
+
+def test_an_extension_that_nobody_was_told_of_gives_no_days(kept):
+    ticket = opened(kept)
+    with kept.connect() as conn:
+        fulfilling.extend(conn, ticket, "complexity", OFFICER)
+        untold = fulfilling.show(conn, ticket).days_left
+    letter_sent(kept, ticket, "extension")
+
+    with kept.connect() as conn:
+        assert (untold, fulfilling.show(conn, ticket).days_left) == (33, 92)
+
+
 @pytest.mark.parametrize("right", [Right.erasure, Right.restriction])
 def test_what_is_done_cannot_be_taken_back(kept, right):
     ticket = agreed(kept, right)

@@ -16,7 +16,7 @@ from callkeeper import blockers, db, decisions, tickets
 from callkeeper.blockers import Blocker
 from callkeeper.clock import add_months, helsinki_day
 from callkeeper.errors import NotAllowed
-from callkeeper.jobs import fulfilling
+from callkeeper.jobs import fulfilling, packaging
 from callkeeper.retention import BlockerKind
 from callkeeper.tickets import Correctable, LiftReason, Right, State
 from callkeeper.trail.append import ANY, append
@@ -71,25 +71,24 @@ def _copy(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
         fulfilling.move(conn, row, State.carried_out, actor)
         conn.commit()
         return 0
-    raise NotAllowed("No package can be made yet.")
+    # It takes minutes, asks for the rows itself, before and after, and holds no lock meanwhile.
+    conn.rollback()
+    packaging.make(conn, app, ticket, actor)
+    return len(which)
 
 
 def take_back(conn: db.Connection, ticket: str, account: str, actor: Actor) -> None:
     """A copy that was made is not handed over: the officer looks again; commits. Its package goes, by the one destroyer.
 
-    No earlier yes counts any more. Raises NotAllowed for all but an access whose package is not released yet.
+    No earlier yes counts any more. Raises NotAllowed for all but an access whose copy is not delivered yet.
     """
-    tickets.taken_back(*_right_and_state(conn, ticket))
+    fulfilling.show(conn, ticket)
     row = fulfilling.for_change(conn, ticket)
     after = tickets.taken_back(Right(row.access_right), State(row.state))
+    packaging.withdraw(conn, ticket, actor)
     db.queries().forget_outcomes(conn, ticket=ticket)
     fulfilling.take_back_yes(conn, row, "dsr_take_back", after, account, actor)
     conn.commit()
-
-
-def _right_and_state(conn: db.Connection, ticket: str) -> tuple[Right, State]:
-    found = fulfilling.show(conn, ticket)
-    return found.right, found.state
 
 
 # --- erasure ----------------------------------------------------------------------------------------------------------
