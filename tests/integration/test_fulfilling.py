@@ -802,7 +802,7 @@ def test_an_erasure_is_led_by_two_people_at_the_command_line(command, kept):
     said = [
         command("approve", "DSR-2026-0001", "--scope", scope[1]).output,
         command("second", "DSR-2026-0001", typed="y\n", account="approver").output,
-        command("erase", "DSR-2026-0001").output,
+        command("carry-out", "DSR-2026-0001").output,
     ]
     kept.sweep()
     last = command("delivered", "DSR-2026-0001", "--channel", "email").output
@@ -836,7 +836,13 @@ def test_whoever_has_no_duty_here_is_refused(command):
         (("preview", "DSR-2026-0001"), "approver"),
         (("approve", "DSR-2026-0001", "--scope", "0" * 12), "approver"),
         (("refuse", "DSR-2026-0001", "--ground", "manifestly_unfounded"), "approver"),
-        (("erase", "DSR-2026-0001"), "approver"),
+        (("carry-out", "DSR-2026-0001"), "approver"),
+        (("release", "DSR-2026-0001"), "approver"),
+        (("take-back", "DSR-2026-0001"), "approver"),
+        (("reasons", "DSR-2026-0001"), "approver"),
+        (("lift", "DSR-2026-0001"), "approver"),
+        (("suppressed", "DSR-2026-0001", "--end"), "approver"),
+        (("reject", "DSR-2026-0001"), "data"),
         (("second", "DSR-2026-0001"), "data"),
         (("list",), "data"),
         (("show", "DSR-2026-0001"), "data"),

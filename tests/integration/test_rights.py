@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from asking import (
     CALLER,
@@ -30,6 +31,7 @@ from asking import (
     three_calls,
 )  # fmt: skip
 from callkeeper import db
+from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.jobs import carrying_out, explaining, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
@@ -1077,3 +1079,103 @@ def test_who_approves_is_in_the_trail_and_no_number_is(kept):
     decided = [(e["decided"], e["actor"]["account"]) for e in kept.events("decision.made")]
     assert decided == [("dsr_approve", "officer"), ("dsr_second", "data")]
     assert "40999000" not in json.dumps(kept.events())
+
+
+# --- at the command line ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(kept, monkeypatch):
+    """`callkeeper ticket` as an account of Airflow's types it: gives what it said."""
+    monkeypatch.setattr(ticket_command.settings, "load", lambda: kept.settings)
+    monkeypatch.setattr(ticket_command.wiring, "build", lambda _: kept.app)
+    monkeypatch.setattr("callkeeper.commands.signin.sign_in", lambda app, account, roles: account)
+
+    def run(*words: str, typed: str = "", account: str = "officer") -> str:
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(
+            ticket_command.group, [*words, "--as", account], input=typed, catch_exceptions=False
+        )
+        return done.output
+
+    return run
+
+
+def test_a_restriction_is_led_to_its_end_at_the_command_line(command, kept):
+    ticket = agreed(kept, Right.restriction)
+    said = [
+        command("carry-out", ticket),
+        command("release", ticket),
+        command("delivered", ticket, "--channel", "letter"),
+    ]
+    said += [command("restricted", ticket, "--until", "2027-03-01")]
+    said += [command("lifting", ticket, "--on", "2026-11-26", "--reason", "asked")]
+    letter_sent(kept, ticket, "restriction_lifting")
+    kept.later(days=1)
+    said += [command("lift", ticket)]
+
+    assert said == [
+        f"{ticket}: 2 recordings restricted, until that is lifted.\n",
+        f"{ticket} is released. Once it is handed over: callkeeper ticket delivered {ticket}\n",
+        f"{ticket} is closed: fulfilled.\n",
+        f"{ticket}: its restriction stands, to be looked at again on 2027-03-01.\n",
+        f"{ticket}: tell the person (callkeeper ticket letter {ticket} restriction_lifting), "
+        f"and on 2026-11-26: callkeeper ticket lift {ticket}\n",
+        f"{ticket}: 2 recordings restricted no longer.\n",
+    ]
+
+
+def test_a_rectification_is_typed_in_and_its_number_never_an_argument(command, kept):
+    ticket = proven(kept, opened(kept, Right.rectification))
+    preview(kept, ticket)
+    recording = str(mine(kept)[0])
+    said = command("correct", ticket, recording, "number", typed="040 999 0003\n")
+    command("correct", ticket, recording, "time", "--time", "2026-11-24T08:30")
+    command("correct", ticket, recording, "line", "--line", "010 270 8001")
+    command("correct", ticket, recording, "statement", typed="as I said\n")
+    command("correct", ticket, recording, "statement", "--drop")
+    approve(kept, ticket)
+
+    assert command("carry-out", ticket) == f"{ticket}: 1 recording put right.\n"
+    assert "999" not in said
+    row = kept.row("select pseudonym, started_at, controller from recording where rectified is not null")
+    assert tuple(row) == (kept.pseudonym(NEW), at(8, 30), "phm")
+
+
+def test_more_is_searched_and_a_copy_redacted_at_the_command_line(command, kept):
+    ticket = proven(kept, opened(kept))
+    preview(kept, ticket)
+    added = command("add", ticket, "--number", typed="0409990002\n")
+    proven(kept, ticket)
+    preview(kept, ticket)
+    redacted = command("redact", ticket, str(mine(kept)[0]), "--mute", "0.1", "0.5", "other_person")
+    asked = command("ask", ticket, "clarification", "--about", "period")
+
+    assert added.splitlines()[-1] + "\n" == f"{ticket}: 3 recordings frozen. Identity: unproven.\n"
+    assert redacted.startswith(f"{ticket}: 3 recordings. Scope ")
+    assert kept.value("select mutes from ticket_recording where mutes is not null") == [[100, 500, "other_person"]]
+    assert asked == f"{ticket} waits for the person's answer; its due day stays.\n"
+
+
+def test_a_no_at_the_command_line_takes_the_reasons_that_were_noted(command, kept):
+    ticket = opened(kept)
+    command("reasons", ticket, typed="as it is\n")
+
+    assert "is refused" in command("refuse", ticket, "--ground", "excessive", typed="\n")
+    with kept.connect() as conn:
+        assert fulfilling.noted_reasons(conn, kept.app.keyring, ticket) == "as it is"
+
+
+def test_a_copy_is_rejected_taken_back_and_an_objection_reviewed_at_the_command_line(command, kept):
+    ticket = proven(kept, opened(kept))
+    preview(kept, ticket)
+    approve(kept, ticket)
+    assert command("reject", ticket, account="approver") == f"{ticket} lies before the officer again.\n"
+    approve(kept, ticket)
+    second(kept, ticket)
+    command("carry-out", ticket)
+    assert command("take-back", ticket).startswith(f"{ticket} lies before you again.")
+    objection = agreed(kept, Right.objection)
+    carry_out(kept, objection)
+
+    assert command("suppressed", objection, "--until", "2027-05-01").endswith("not kept until 2027-05-01.\n")
+    assert command("suppressed", objection, "--end").endswith("kept again.\n")

@@ -14,9 +14,10 @@ from callkeeper import settings, tickets, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import letter as letter_
 from callkeeper.commands import package as package_
-from callkeeper.commands import scope
-from callkeeper.jobs import carrying_out, fulfilling
+from callkeeper.commands import rights, scope
+from callkeeper.jobs import fulfilling
 from callkeeper.tickets import (
+    Asked,
     Call,
     Channel,
     ClosedAs,
@@ -45,6 +46,8 @@ group.add_command(letter_.letter)
 group.add_command(letter_.sent)
 group.add_command(package_.package)
 group.add_command(package_.passphrase)
+for _command in rights.COMMANDS:
+    group.add_command(_command)
 
 
 @group.command("open")
@@ -139,7 +142,7 @@ def list_(closed: bool, as_json: bool, account: str | None) -> None:
             t.right,
             t.outcome or t.state,
             t.received_on,
-            t.extended_to or t.due_on,
+            t.answer_by,
             left,
             t.identity,
             t.frozen,
@@ -214,12 +217,13 @@ def identity(ticket: str, evidence: Evidence, from_at: datetime, to_at: datetime
 @group.command()
 @TICKET
 @click.argument("question", type=click.Choice(tickets.QUESTIONS))
+@click.option("--about", type=click.Choice(tickets.ASKED), multiple=True, help="What is not clear; more than once.")
 @AS
-def ask(ticket: str, question: Question, account: str | None) -> None:
+def ask(ticket: str, question: Question, about: tuple[Asked, ...], account: str | None) -> None:
     """Notes that the person was asked who they are, or what they mean. The due day stays."""
     app, who = _officer(account)
     with app.connect() as conn:
-        fulfilling.ask(conn, ticket, question, app.actor(conn, account=who))
+        fulfilling.ask(conn, ticket, question, app.actor(conn, account=who), about=about)
     click.echo(f"{ticket} waits for the person's answer; its due day stays.")
 
 
@@ -263,6 +267,10 @@ def preview(ticket: str, account: str | None) -> None:
             (str(f.recording), when, f"{f.duration or 0:5} s", f.line or "-", f.direction or "-", f.controller, f.place)
         )
         out = f" (left out: {f.reason.replace('_', ' ') if f.reason else '-'})" if f.state == "excluded" else ""
+        if f.mutes or f.audio_channel is not None:
+            out += " (its copy leaves something out)"
+        if f.corrects:
+            out += f" (to be put right: {', '.join(f.corrects)})"
         click.echo(said + out + (" (another request is about it too)" if f.open_elsewhere else ""))
     click.secho(f"{ticket}: {_counted(seen)}. Scope {seen.scope.hex()[:SCOPE_CHARACTERS]}.", bold=True)
     for missing in seen.not_imported:
@@ -317,10 +325,7 @@ def second(ticket: str, account: str | None) -> None:
         about, found = fulfilling.show(conn, ticket), fulfilling.seen(conn, ticket)
         click.confirm(f"{about.right} of {_counted(found)}, identity {about.identity}: yes?", abort=True)
         fulfilling.second(conn, ticket, scope=found.scope, account=who, actor=app.actor(conn, account=who))
-    click.echo(
-        f"{ticket} has its second yes."
-        + (f" To carry it out: callkeeper ticket erase {ticket}" if about.right == "erasure" else "")
-    )
+    click.echo(f"{ticket} has its second yes." + f" To carry it out: callkeeper ticket carry-out {ticket}")
 
 
 @group.command()
@@ -328,24 +333,13 @@ def second(ticket: str, account: str | None) -> None:
 @click.option("--ground", type=click.Choice(tickets.GROUNDS), required=True, help="What the law lets be a ground.")
 @AS
 def refuse(ticket: str, ground: Ground, account: str | None) -> None:
-    """Says no, on a listed ground; you are asked for the reasons, which are kept sealed."""
+    """Says no, on a listed ground; you are asked for the reasons, which are kept sealed. None: those that were noted."""
     app, who = _officer(account)
-    reasons = click.prompt("Reasons (kept sealed)")
+    reasons = click.prompt("Reasons (kept sealed)", default="", show_default=False) or None
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         fulfilling.refuse(conn, app.keyring, ticket, ground, reasons=reasons, account=who, actor=actor)
     click.echo(f"{ticket} is refused. Once its letter is handed over: callkeeper ticket delivered {ticket}")
-
-
-@group.command()
-@TICKET
-@AS
-def erase(ticket: str, account: str | None) -> None:
-    """Has the next night erase exactly what two people approved; what a legal ground keeps goes when that ends, by itself."""
-    app, who = _officer(account)
-    with app.connect() as conn:
-        n = carrying_out.carry_out(conn, app, ticket, app.actor(conn, account=who))
-    click.echo(f"{ticket}: {_n(n, 'recording') or 'no recording'} to go, by the next night.")
 
 
 @group.command()
@@ -358,7 +352,9 @@ def delivered(ticket: str, channel: Channel, account: str | None) -> None:
     years = app.config.terms.tickets_years
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
-        outcome = fulfilling.record_delivery(conn, ticket, channel, years=years, account=who, actor=actor)
+        outcome = fulfilling.record_delivery(
+            conn, ticket, channel, years=years, account=who, actor=actor, keyring=app.keyring
+        )
     click.echo(f"{ticket} is closed: {outcome}.")
 
 
@@ -390,7 +386,7 @@ def close(ticket: str, outcome: ClosedAs, account: str | None) -> None:
 
 def _tell(t: fulfilling.Ticket) -> None:
     late = t.days_left is not None and t.days_left < 0
-    due = t.extended_to or t.due_on
+    due = t.answer_by
     days = "" if t.days_left is None else f", {-t.days_left} days ago" if late else f", {t.days_left} days left"
     said = {
         "right": t.right,

@@ -97,6 +97,8 @@ class Ticket:
     opened_at: datetime
     due_on: date
     extended_to: date | None
+    answer_by: date
+    """The day that counts: an extension does, once its letter was sent in time."""
     identity: str
     outcome: str | None
     closed_at: datetime | None
@@ -1158,6 +1160,7 @@ def _ticket(row: db.Row) -> Ticket:
         opened_at=row.opened_at,
         due_on=row.due_on,
         extended_to=row.extended_to,
+        answer_by=row.answer_by,
         identity=row.identity,
         outcome=row.outcome,
         closed_at=row.closed_at,

@@ -380,7 +380,7 @@ update ticket_correction set applied_at = callkeeper_now() where ticket = :ticke
 -- Tickets, those that are open first, the most urgent of them first; one of them only, if it is named.
 select t.ticket, t.access_right, t.state, t.received_on, t.channel, t.language, t.controller, t.account, t.opened_at, t.due_on, t.extended_to,
     t.identity, t.outcome, t.closed_at, t.erased_at, t.linked_to,
-    case when x.told then t.extended_to else t.due_on end - helsinki_day(callkeeper_now()) as days_left,
+    y.answer_by, y.answer_by - helsinki_day(callkeeper_now()) as days_left,
     (select count(*) from ticket_subject s where s.ticket = t.ticket and s.kind = 'number') as numbers,
     (select count(*) from ticket_subject s where s.ticket = t.ticket and s.kind = 'time') as times,
     exists (select from blocker b where b.case_ref = t.ticket and b.ended_at is null) as freezes,
@@ -395,8 +395,9 @@ cross join lateral (
     select t.extended_to is not null and exists (
         select from ticket_delivery d where d.ticket = t.ticket and d.kind = 'extension' and helsinki_day(d.at) <= t.due_on) as told
 ) x
+cross join lateral (select case when x.told then t.extended_to else t.due_on end as answer_by) y
 where (:ticket::text is null and (:all or t.closed_at is null)) or t.ticket = :ticket::text
-order by t.closed_at is not null, case when x.told then t.extended_to else t.due_on end, t.ticket;
+order by t.closed_at is not null, y.answer_by, t.ticket;
 
 -- name: ticket_subjects
 -- What is searched for a ticket.
