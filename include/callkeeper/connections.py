@@ -312,6 +312,7 @@ def begin_request(opened: wiring.App, conn: db.Connection, context: Mapping[str,
     )
     if stretch.question:
         people = leading.asked(opened, conn, stretch.ticket, stretch.question)
+        ti.xcom_push("question", stretch.question)
         ti.xcom_push("asked", _users(opened, people))
         ti.xcom_push("text", stretch.text)
         if stretch.question == "second":
@@ -325,7 +326,7 @@ def record_answer(opened: wiring.App, conn: db.Connection, context: Mapping[str,
     from callkeeper.jobs import leading
 
     ti, run_id = context["ti"], context["run_id"]
-    question = ti.xcom_pull(task_ids="begin")
+    question = ti.xcom_pull(task_ids="begin", key="question")
     account, chosen, params = _answer(opened, ti.dag_id, run_id, question)
     stretch = leading.record(
         opened,

@@ -400,7 +400,8 @@ def record(
     db.queries().ask_question(conn, ticket=ticket, run=run, question=None)
     conn.commit()
     after = _after(conn, ticket, row, goes_on=goes_on)
-    return replace(after, text=said or f"{chosen}, says {account}.\n\n{after.text}")
+    said = said or f"{chosen}, says {account}."
+    return replace(after, text=f"{said}\n\n{f'{after.goes_on} goes on.' if after.goes_on else after.text}")
 
 
 _ENDS = {
