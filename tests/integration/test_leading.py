@@ -40,9 +40,9 @@ def live(kept: Installation) -> Installation:
     return kept
 
 
-def opened(office: Installation, right: Right = Right.erasure) -> str:
+def opened(office: Installation, right: Right = Right.erasure, number: E164 = CALLER) -> str:
     """A request of CALLER's that reached the company today."""
-    facts = {"numbers": [CALLER], "received_on": DAY, "channel": "letter", "language": "fi", "account": "officer"}
+    facts = {"numbers": [number], "received_on": DAY, "channel": "letter", "language": "fi", "account": "officer"}
     with office.connect() as conn:
         return fulfilling.open_ticket(conn, office.app.keyring, right=right, actor=OFFICER, **facts)  # type: ignore[arg-type]  # a test's words
 
@@ -55,6 +55,11 @@ def proven(office: Installation, ticket: str, *, evidence: Evidence = "callback"
             conn, office.app.keyring, ticket, evidence=evidence, **period, account="officer", actor=OFFICER
         )
     return ticket
+
+
+def close(office: Installation, ticket: str) -> None:
+    with office.connect() as conn:
+        fulfilling.close(conn, ticket, "withdrawn", years=3, actor=OFFICER)
 
 
 def begin(
@@ -264,6 +269,58 @@ def test_an_answer_of_somebody_who_has_no_such_duty_does_not_count(kept):
     assert "does not count" in stretch.text
     assert stretch.goes_on == f"{ticket}--2"
     assert decisions(kept, ticket) == []
+
+
+def test_a_copy_is_made_released_and_delivered_and_one_that_is_taken_back_is_decided_on_anew(live):
+    ticket = asked(live, Right.access, evidence="strong")
+
+    first = answer(live, ticket, f"{ticket}--1", "decide", "Approve", scope=scope(live, ticket))
+    assert (first.state, first.goes_on) == ("approved", f"{ticket}--2")
+    made = begin(live, ticket, f"{ticket}--2", right="access")
+    assert (made.state, made.question) == ("carried_out", "release")
+    answer(live, ticket, f"{ticket}--2", "release", "Take back")
+    assert begin(live, ticket, f"{ticket}--3", right="access").question == "decide"
+    answer(live, ticket, f"{ticket}--3", "decide", "Approve", scope=scope(live, ticket))
+    begin(live, ticket, f"{ticket}--4", right="access")
+    answer(live, ticket, f"{ticket}--4", "release", "Release")
+    assert begin(live, ticket, f"{ticket}--5", right="access").question == "deliver"
+    waits = answer(live, ticket, f"{ticket}--5", "deliver", "Not yet")
+    assert (waits.state, waits.goes_on) == ("released", None)
+    begin(live, ticket, f"{ticket}--6", right="access")
+    end = answer(live, ticket, f"{ticket}--6", "deliver", "Delivered", channel="visit")
+
+    assert end.state == "closed"
+    assert [action for action, _ in decisions(live, ticket)][-1] == "dsr_release"
+
+
+def test_a_copy_on_weak_evidence_takes_a_second_person_and_nothing_at_all_does_not(kept):
+    weak = asked(kept, Right.access)
+    answer(kept, weak, f"{weak}--1", "decide", "Approve", scope=scope(kept, weak))
+    assert begin(kept, weak, f"{weak}--2", right="access").question == "second"
+
+    nobody = opened(kept, Right.access, number=E164("+358409990009"))
+    proven(kept, nobody)
+    begin(kept, nobody, f"{nobody}--1", right="access")
+    answer(kept, nobody, f"{nobody}--1", "decide", "Approve", scope=scope(kept, nobody))
+    assert begin(kept, nobody, f"{nobody}--2", right="access").question == "release"
+
+
+def test_an_erasure_waits_for_the_copy_of_the_same_person(live):
+    copy = asked(live, Right.access, evidence="strong")
+    erasure = asked(live)
+    answer(live, erasure, f"{erasure}--1", "decide", "Approve", scope=scope(live, erasure))
+    begin(live, erasure, f"{erasure}--2")
+    answer(live, erasure, f"{erasure}--2", "second", "Approve", "approver", scope=scope(live, erasure))
+    begin(live, erasure, f"{erasure}--3")
+    live.sweep("first")
+    assert begin(live, erasure, f"{erasure}--4").waits_for == "night"
+
+    close(live, copy)
+    live.later(days=1)
+    live.forecast()
+    live.sweep("second")
+
+    assert begin(live, erasure, f"{erasure}--5").question == "release"
 
 
 # --- one run at a time ------------------------------------------------------------------------------------------------

@@ -299,10 +299,15 @@ def _takes_two(conn: db.Connection, found: Ticket) -> bool:
 
 
 def _is_on_its_way(conn: db.Connection, found: Ticket) -> bool:
-    """Whether of some recordings it is not known yet what became of them: the next night says."""
-    pending = db.queries().count_on_their_way(conn, ticket=found.ticket)
+    """Whether of some recordings that are to go it is not known yet what became of them: a night says."""
+    if found.right not in fulfilling.GOES:
+        return False
+    q = db.queries()
+    q.note_erasures(conn, ticket=found.ticket)
+    unknown = any(row.outcome is None for row in q.count_outcomes(conn, ticket=found.ticket))
+    # Only looked at: the release notes it.
     conn.rollback()
-    return bool(pending)
+    return unknown
 
 
 _ASKS: Mapping[WaitsFor, str] = {
@@ -310,7 +315,7 @@ _ASKS: Mapping[WaitsFor, str] = {
     "person": "Whoever asks was asked what they mean. Once they have answered, note it (`callkeeper ticket answered`), then trigger `advance`.",
     "decide": "**Decide.** Look at the recordings on the privacy desk (or with `callkeeper ticket preview`) first.",
     "second": "**A second person's yes.** Look at what it is about on the privacy desk first. You are not the one who approved it.",
-    "night": "What was approved goes with the next night's deletion. After it, trigger `advance`.",
+    "night": "What was approved goes with the next night's deletion; what a copy is still waited for, in the night after its delivery. After it, trigger `advance`.",
     "release": "**Release.** The answer is ready. Read the letter on the privacy desk; with your yes it may be handed over.",
     "deliver": "**Deliver.** Hand the answer over; then answer here how that was done.",
     "end": "Nothing is left to do.",
@@ -455,11 +460,13 @@ def _carry(
         case "release", "Release":
             fulfilling.release(conn, ticket, account=account, actor=actor)
         case "release", "Take back":
-            raise NotAllowed(f"{ticket} has no package to take back.", mend="Release its letter, or leave it.")
+            carrying_out.take_back(conn, ticket, account, actor)
         case "deliver", "Delivered":
             channel: Channel = _one_of(tickets.CHANNELS, params.get("channel"), "channel")  # type: ignore[assignment]  # one of them
             years = app.config.terms.tickets_years
-            fulfilling.record_delivery(conn, ticket, channel, years=years, account=account, actor=actor)
+            fulfilling.record_delivery(
+                conn, ticket, channel, years=years, account=account, actor=actor, keyring=app.keyring
+            )
         case _:
             # "Narrow": the page or the command line has done it; the next run shows what is left. "Not yet": nothing has happened.
             pass

@@ -18,8 +18,3 @@ update ticket set question = :question, lease_until = null where ticket = :ticke
 -- name: count_stretch!
 -- A run of that number was refused: the next one has another number.
 update ticket set stretches = greatest(stretches, :stretches) where ticket = :ticket;
-
--- name: count_on_their_way$
--- Of how many recordings that are to go by a ticket's decision it is not known yet: neither gone here, nor kept by a legal ground.
-select count(*) from ticket_recording f join deletion d on d.recording = f.recording
-where f.ticket = :ticket and f.state = 'confirmed' and d.store_gone_at is null and d.state <> 'blocked' and d.trigger in ('erasure_approved', 'objection_upheld');
