@@ -397,7 +397,7 @@ def test_no_state_stands_for_the_decisions_row(kept):
 
 def test_a_scope_that_changed_while_the_package_was_made_needs_a_new_look(kept, monkeypatch):
     ticket = approved(kept)
-    write = packaging._write_part
+    write = packaging._write
 
     def late(*args: Any) -> list[Part]:
         kept.sql.execute(
@@ -405,7 +405,7 @@ def test_a_scope_that_changed_while_the_package_was_made_needs_a_new_look(kept, 
         )
         return write(*args)
 
-    monkeypatch.setattr(packaging, "_write_part", late)
+    monkeypatch.setattr(packaging, "_write", late)
     with pytest.raises(ScopeChanged):
         made(kept, ticket)
 

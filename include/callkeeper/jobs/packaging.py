@@ -14,7 +14,8 @@ import json
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -26,7 +27,7 @@ from callkeeper.crashpoints import reach
 from callkeeper.errors import CallkeeperError, NotAllowed, NotFound, StoreConflict
 from callkeeper.jobs import answering, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
-from callkeeper.package import Package, Part, sealing
+from callkeeper.package import KINDS, Package, Part, sealing
 from callkeeper.pseudonyms import Keyring
 from callkeeper.tickets import Mute, Right, State
 from callkeeper.trail.append import append
@@ -42,6 +43,10 @@ ROOM_BYTES = 72_000_000
 """So much content goes into a part: as base64, with its seals, index and page, it stays below PART_BYTES."""
 SPOOL_BYTES = 8 << 20
 """Audio that has to be decoded stays in memory up to this size; above, in an unnamed temporary file."""
+
+
+HEAD_BYTES = 4096
+HEADS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -112,9 +117,7 @@ def make(conn: db.Connection, app: App, ticket: str, actor: Actor) -> Package:
         package.to_go(conn, [p.package for p in found if not p.over], "unfinished", actor)
         made, passphrase = _begin(conn, app, ticket, actor)
         contents = _contents(conn, app, ticket, actor)
-        parts: list[Part] = []
-        for n in range(1, len(contents.parts) + 1):
-            parts += _write_part(conn, app, contents, made, passphrase, n)
+        parts = _write(conn, app, contents, made, passphrase)
         return _finish(
             conn, app, made, sorted(parts, key=lambda p: (p.kind, p.n)), agreed.preview.scope, contents, actor
         )
@@ -204,7 +207,9 @@ def _contents(conn: db.Connection, app: App, ticket: str, actor: Actor) -> _Cont
         _call(n, row, sources.get(row.recording), numbers, told.deletes)
         for n, (row, told) in enumerate(zip(rows, facts.recordings or (), strict=True), 1)
     )
-    files = [f for call in calls for f in _files(app, call)]
+    with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
+        heads = list(pool.map(lambda call: _head(app, call), calls))
+    files = [f for call, head in zip(calls, heads, strict=True) for f in _files(call, head)]
     documents = [
         ("letter.pdf", "application/pdf", letter.pdf),
         ("letter.txt", "text/plain; charset=utf-8", letter.text.encode()),
@@ -240,15 +245,22 @@ def _numbers(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[int, st
     }
 
 
-def _files(app: App, call: _Call) -> Iterator[_File]:
+def _head(app: App, call: _Call) -> bytes:
+    """The first bytes of a call's audio, by which its format is known."""
+    if call.source is None:
+        return b""
+    with app.store.open(call.source.object_key, call.source.version_id, first=0, last=HEAD_BYTES - 1) as body:
+        return body.read()
+
+
+def _files(call: _Call, head: bytes) -> Iterator[_File]:
     """The files of a call's sound: one, or several where it is too long for a part."""
     from callkeeper.media import copying
 
     s = call.source
     if s is None:
         return
-    with app.store.open(s.object_key, s.version_id, first=0, last=4095) as body:
-        content_type, ending, as_it_is = copying.played_as(body.read(), s.codec)
+    content_type, ending, as_it_is = copying.played_as(head, s.codec)
     at_most = copying.bytes_at_most(
         size_bytes=s.size_bytes, codec=s.codec if as_it_is else "", audio_ms=s.audio_ms, rate_hz=s.sample_rate_hz,
         channels=1 if call.channel is not None else s.channels, cut=call.cut,
@@ -478,16 +490,57 @@ def _as_imported(body: BinaryIO, source: db.Row) -> Iterator[bytes]:
         )
 
 
-def _write_part(
-    conn: db.Connection, app: App, contents: _Contents, made: Package, passphrase: str, n: int
-) -> list[Part]:
-    """Writes one part, twice, on disk and then into the store; notes both before they are there, and commits that."""
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class _Written:
+    """A part on disk, twice, sealed; ``files`` lets go of both."""
+
+    both: tuple[tuple[Part, sealing.Hashed], ...]
+    files: ExitStack
+
+
+def _write(conn: db.Connection, app: App, contents: _Contents, made: Package, passphrase: str) -> list[Part]:
+    """Writes all parts; while one goes into the store, the next is written on disk."""
+    parts: list[Part] = []
+    with ThreadPoolExecutor(1) as pool:
+        under_way: Future[list[Part]] | None = None
+        for n in range(1, len(contents.parts) + 1):
+            written = _write_part(app, contents, made, passphrase, n)
+            with ExitStack() as unless_put:
+                unless_put.push(written.files)
+                # Before they are there: so they are found whenever this process dies.
+                db.queries().note_parts(
+                    conn, package=made.package, parts=package.written(part for part, _ in written.both)
+                )
+                conn.commit()
+                reach("package.noted")
+                parts += under_way.result() if under_way else []
+                under_way = pool.submit(_put, app, written)
+                unless_put.pop_all()
+        parts += under_way.result() if under_way else []
+    return parts
+
+
+def _put(app: App, written: _Written) -> list[Part]:
+    with written.files:
+        done = []
+        for part, file in written.both:
+            file.file.seek(0)
+            stored = app.store.put(
+                part.key, file.file, sha256=file.sha256, size_bytes=file.size_bytes, content_type=part.content_type
+            )
+            reach("package.put")
+            done.append(replace(part, version=stored.version_id, sha256=file.sha256, size_bytes=file.size_bytes))
+        return done
+
+
+def _write_part(app: App, contents: _Contents, made: Package, passphrase: str, n: int) -> _Written:
+    """Writes one part on disk: what is sealed, and nothing else, is there."""
     from stream_zip import stream_zip
 
     folder = f"pkg/{made.expires_on}/{made.package}"
-    page, zipped = (Part(n=n, kind=kind, part=uuid4(), key=f"{folder}/{n}.{kind}") for kind in ("html", "zip"))
-    with tempfile.TemporaryFile() as html_file, tempfile.TemporaryFile() as zip_file:
-        html, archive = sealing.Hashed(html_file), sealing.Hashed(zip_file)
+    page, zipped = (Part(n=n, kind=kind, part=uuid4(), key=f"{folder}/{n}.{kind}") for kind in KINDS)
+    with ExitStack() as files:
+        html, archive = (sealing.Hashed(files.enter_context(tempfile.TemporaryFile())) for _ in range(2))
         sealed = sealing.SelfOpening(
             target=html, passphrase=passphrase, package=made.package, part=n, parts=len(contents.parts),
             language=contents.language,
@@ -501,18 +554,7 @@ def _write_part(
         sealed.finish(_index(contents, n, sealed=True))
         if max(html.size_bytes, archive.size_bytes) > PART_BYTES:
             raise CallkeeperError("A part of the package came out larger than it may be.", mend="Report it.")
-        done = []
-        for part, file in ((page, html), (zipped, archive)):
-            db.queries().note_parts(conn, package=made.package, parts=package.written([part]))
-            conn.commit()
-            reach("package.noted")
-            file.file.seek(0)
-            stored = app.store.put(
-                part.key, file.file, sha256=file.sha256, size_bytes=file.size_bytes, content_type=part.content_type
-            )
-            reach("package.put")
-            done.append(replace(part, version=stored.version_id, sha256=file.sha256, size_bytes=file.size_bytes))
-        return done
+        return _Written(both=((page, html), (zipped, archive)), files=files.pop_all())
 
 
 def _stored() -> Any:

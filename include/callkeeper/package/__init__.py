@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from callkeeper import db
@@ -20,6 +20,8 @@ from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import Actor, DeletionPlanned, Event, PackageEnded
 
 Kind = Literal["html", "zip"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""The file that opens itself, and a zip of the same."""
 EndReason = Literal["expired", "withdrawn", "unfinished"]
 
 UNFINISHED_HOURS = 24

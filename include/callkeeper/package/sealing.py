@@ -93,7 +93,7 @@ class SelfOpening:
         }
         self._header = json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
         self.target.write(_page(self.language, self.part, self.parts).encode())
-        self._block("header", self._header.decode())
+        self._block("header", self._header)
         self._block("check", self._sealed(CHECK, 0, b"callkeeper"))
 
     def add(self, name: str, content_type: str) -> None:
@@ -135,12 +135,14 @@ class SelfOpening:
         self._chunks += 1
         self._entries[-1].chunks += 1
 
-    def _sealed(self, kind: int, n: int, data: bytes) -> str:
+    def _sealed(self, kind: int, n: int, data: bytes) -> bytes:
         nonce = kind.to_bytes(4, "big") + n.to_bytes(8, "big")
-        return base64.b64encode(self._aead.encrypt(nonce, data, self._header)).decode()
+        return base64.b64encode(self._aead.encrypt(nonce, data, self._header))
 
-    def _block(self, kind: str, text: str) -> None:
-        self.target.write(f'<script type="text/plain" data-is="{kind}">{text}</script>\n'.encode())
+    def _block(self, kind: str, text: bytes) -> None:
+        self.target.write(f'<script type="text/plain" data-is="{kind}">'.encode())
+        self.target.write(text)
+        self.target.write(b"</script>\n")
 
 
 @cache
