@@ -17,9 +17,21 @@ from callkeeper.desk.app import create
 from callkeeper.desk.seat import Host
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import fulfilling, leading
-from installation import OFFICER, Installation
+from callkeeper.phone import E164
+from deliver import PHM, deliver
+from deliver import Call as Delivered
+from installation import DAY, OFFICER, Installation, at
 
 PREFIX = "/callkeeper"
+CALLER = E164("+358409990001")
+SPELLED = "040 999 0001"
+INTAKE = {"right": "access", "received": DAY.isoformat(), "channel": "letter", "language": "fi"}
+HOLD = {
+    "kind": "investigation",
+    "authority": "Helsingin poliisi",
+    "reference": "5500/R/1/26",
+    "ground": "",
+} | dict.fromkeys(("numbers", "recordings", "line", "company", "from", "to"), "")
 SECRET = b"a secret of the test's own, that nobody else knows"
 
 
@@ -43,9 +55,9 @@ class Desk:
             api=lambda: api,
         )  # fmt: skip
         self.desk = create(host)
-        outer = FastAPI()
-        outer.mount(PREFIX, self.desk)
-        self.http = TestClient(outer, follow_redirects=False, raise_server_exceptions=False)
+        self.outer = FastAPI()
+        self.outer.mount(PREFIX, self.desk)
+        self.http = TestClient(self.outer, follow_redirects=False, raise_server_exceptions=False)
         token = token or (account and f"{account}.signed")
         if token:
             self.http.cookies.set("_token", token)
@@ -59,7 +71,7 @@ class Desk:
 
     def send(self, page: str, path: str, **fields: Any) -> Response:
         """Opens the page, fills in the form that goes to that path, and sends it."""
-        return self.post(path, form=self.field(page, path), **fields)
+        return self.post(path, once=self.field(page, path), **fields)
 
     def post(self, path: str, **fields: Any) -> Response:
         return self.http.post(PREFIX + path, data=fields)
@@ -68,7 +80,7 @@ class Desk:
 def hidden(html: str, action: str) -> str:
     """The hidden field of the form with that action."""
     found = re.search(
-        rf'<form[^>]*action="{re.escape(action)}"[^>]*>\s*<input type="hidden" name="form" value="([^"]+)"', html
+        rf'<form[^>]*action="{re.escape(action)}"[^>]*>\s*<input type="hidden" name="once" value="([^"]+)"', html
     )
     assert found, f"there is no form to {action}"
     return found[1]
@@ -88,6 +100,49 @@ def words(response: Response) -> str:
     reader = _Text()
     reader.feed(response.text)
     return " ".join(" ".join(reader.parts).split())
+
+
+def two_callers(office: Installation) -> Installation:
+    """Two calls of one caller, to two companies, and one of another caller."""
+    calls = [
+        Delivered(id="a", start=at(8), caller=CALLER),
+        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
+        Delivered(id="c", start=at(10), caller=E164("+358409990002")),
+    ]
+    deliver(office.linna, DAY, calls)
+    office.run("import")
+    return office
+
+
+def opened(desk: Desk, **fields: Any) -> str:
+    """A request of CALLER's, taken in on the page; its reference."""
+    answer = desk.send("/new", "/new", **INTAKE | {"numbers": SPELLED} | fields)
+    assert answer.status_code == 303, words(answer)
+    found = re.search(r"/tickets/(DSR-\d{4}-\d{4})", answer.headers["location"])
+    assert found
+    return found[1]
+
+
+def found(desk: Desk, **fields: Any) -> str:
+    """The same, its identity proven and searched."""
+    ticket = opened(desk, **fields)
+    page = f"/tickets/{ticket}"
+    proven = {"evidence": "strong", "from": (DAY - timedelta(days=30)).isoformat(), "to": DAY.isoformat(), "note": ""}
+    assert desk.send(page, f"{page}/identity", **proven).status_code == 303
+    assert desk.send(page, f"{page}/search").status_code == 303
+    return ticket
+
+
+def recordings(desk: Desk, ticket: str) -> list[str]:
+    return re.findall(
+        r'name="recording" value="([0-9a-f-]{36})" aria-label="Choose', desk.get(f"/tickets/{ticket}").text
+    )
+
+
+def scope_on(desk: Desk, ticket: str) -> str:
+    shown = re.search(r'name="scope" value="([0-9a-f]{12})"', desk.get(f"/tickets/{ticket}").text)
+    assert shown
+    return shown[1]
 
 
 class Airflow:

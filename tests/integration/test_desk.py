@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from datetime import timedelta
-from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
@@ -16,52 +14,38 @@ from callkeeper.desk import forms
 from callkeeper.desk.seat import Seat
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import fulfilling, packaging
-from deliver import PHM, deliver
-from deliver import Call as Delivered
-from desk import PREFIX, SECRET, Airflow, Desk, hidden, words
-from installation import DAY, OFFICER, Installation, at
+from deliver import PHM
+from desk import (
+    CALLER,
+    HOLD,
+    INTAKE,
+    PREFIX,
+    SECRET,
+    SPELLED,
+    Airflow,
+    Desk,
+    found,
+    hidden,
+    opened,
+    recordings,
+    scope_on,
+    two_callers,
+    words,
+)  # fmt: skip
+from installation import DAY, OFFICER, Installation
 
-CALLER = "+358409990001"
-SPELLED = "040 999 0001"
 SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-INTAKE = {"right": "access", "received": DAY.isoformat(), "channel": "letter", "language": "fi"}
 
 
 @pytest.fixture
 def kept(office: Installation) -> Installation:
     """Two calls of one caller, to two companies, and one of another caller."""
-    calls = [
-        Delivered(id="a", start=at(8), caller=CALLER),
-        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
-        Delivered(id="c", start=at(10), caller="+358409990002"),
-    ]
-    deliver(office.linna, DAY, calls)
-    office.run("import")
-    return office
+    return two_callers(office)
 
 
 @pytest.fixture
 def officer(kept: Installation) -> Desk:
     return Desk(kept, "officer")
-
-
-def opened(desk: Desk, **fields: Any) -> str:
-    """A request of CALLER's, taken in on the page; its reference."""
-    answer = desk.send("/new", "/new", **INTAKE | {"numbers": SPELLED} | fields)
-    assert answer.status_code == 303, words(answer)
-    found = re.search(r"/tickets/(DSR-\d{4}-\d{4})", answer.headers["location"])
-    assert found
-    return found[1]
-
-
-def found(desk: Desk, **fields: Any) -> str:
-    """The same, its identity proven and searched."""
-    ticket = opened(desk, **fields)
-    page = f"/tickets/{ticket}"
-    proven = {"evidence": "strong", "from": (DAY - timedelta(days=30)).isoformat(), "to": DAY.isoformat(), "note": ""}
-    assert desk.send(page, f"{page}/identity", **proven).status_code == 303
-    assert desk.send(page, f"{page}/search").status_code == 303
-    return ticket
 
 
 def session_of(account: str) -> bytes:
@@ -138,7 +122,7 @@ def test_a_duty_that_is_taken_away_closes_the_door_at_once(kept):
 
 
 def test_a_form_without_its_field_does_nothing(officer, kept):
-    for fields in ({}, {"form": ""}, {"form": "AAAA"}, {"form": "é"}):
+    for fields in ({}, {"once": ""}, {"once": "AAAA"}, {"once": "é"}):
         answer = officer.post("/new", **INTAKE, numbers=SPELLED, **fields)
         assert answer.status_code == 403
     assert kept.events("ticket.opened") == []
@@ -148,15 +132,15 @@ def test_a_form_is_its_own_sessions_and_its_own_paths(officer, kept):
     field = officer.field("/new", "/new")
     ticket = opened(officer)
 
-    assert Desk(kept, "approver").post("/new", form=field, **INTAKE, numbers=SPELLED).status_code == 403
+    assert Desk(kept, "approver").post("/new", once=field, **INTAKE, numbers=SPELLED).status_code == 403
     again = Desk(kept, None, token="officer.again")
-    assert again.post("/new", form=field, **INTAKE, numbers=SPELLED).status_code == 403
-    assert officer.post(f"/tickets/{ticket}/close", form=field, outcome="withdrawn").status_code == 403
+    assert again.post("/new", once=field, **INTAKE, numbers=SPELLED).status_code == 403
+    assert officer.post(f"/tickets/{ticket}/close", once=field, outcome="withdrawn").status_code == 403
     assert len(kept.events("ticket.opened")) == 1
 
 
 def test_a_form_from_another_site_is_refused(officer, kept):
-    fields = {"form": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
+    fields = {"once": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
     answer = officer.http.post(f"{PREFIX}/new", data=fields, headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
     assert kept.events("ticket.opened") == []
@@ -165,11 +149,11 @@ def test_a_form_from_another_site_is_refused(officer, kept):
 def test_an_old_form_is_refused(officer, monkeypatch):
     field = officer.field("/new", "/new")
     monkeypatch.setattr(forms, "LASTS_SECONDS", -1)
-    assert officer.post("/new", form=field, **INTAKE, numbers=SPELLED).status_code == 403
+    assert officer.post("/new", once=field, **INTAKE, numbers=SPELLED).status_code == 403
 
 
 def test_a_form_sent_twice_does_its_thing_once(officer, kept):
-    fields = {"form": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
+    fields = {"once": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
     first, second = officer.post("/new", **fields), officer.post("/new", **fields)
 
     assert (first.status_code, second.status_code) == (303, 303)
@@ -178,7 +162,7 @@ def test_a_form_sent_twice_does_its_thing_once(officer, kept):
 
 
 def test_a_form_sent_twice_at_once_does_its_thing_once(officer, kept):
-    fields = {"form": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
+    fields = {"once": officer.field("/new", "/new"), **INTAKE, "numbers": SPELLED}
     answers: list[str] = []
 
     def send() -> None:
@@ -196,10 +180,10 @@ def test_a_form_sent_twice_at_once_does_its_thing_once(officer, kept):
 
 def test_a_form_that_was_refused_may_be_sent_again(officer, kept):
     form = officer.field("/new", "/new")
-    refused = officer.post("/new", form=form, **INTAKE, numbers="not a number")
+    refused = officer.post("/new", once=form, **INTAKE, numbers="not a number")
     assert (refused.status_code, "Line 1 of the numbers" in words(refused)) == (409, True)
 
-    assert officer.post("/new", form=form, **INTAKE, numbers=SPELLED).status_code == 303
+    assert officer.post("/new", once=form, **INTAKE, numbers=SPELLED).status_code == 303
     assert len(kept.events("ticket.opened")) == 1
 
 
@@ -216,7 +200,7 @@ def test_a_form_that_was_cut_off_says_that_nobody_knows(kept):
 
 
 def test_a_form_that_is_too_long_is_refused(officer):
-    answer = officer.post("/new", form=officer.field("/new", "/new"), **INTAKE, numbers="0" * 70_000)
+    answer = officer.post("/new", once=officer.field("/new", "/new"), **INTAKE, numbers="0" * 70_000)
     assert answer.status_code == 413
 
 
@@ -225,10 +209,10 @@ def test_a_form_that_is_too_long_is_refused(officer):
 
 def test_what_is_typed_comes_out_escaped_in_every_field(officer):
     new = officer.get("/new").text
-    names = set(re.findall(r'<(?:input|select|textarea)[^>]* name="(\w+)"', new)) - {"form"}
+    names = set(re.findall(r'<(?:input|select|textarea)[^>]* name="(\w+)"', new)) - {"once"}
     assert {"right", "numbers", "call_from", "received", "company"} <= names
     for name in names:
-        sent = INTAKE | {"numbers": SPELLED, "form": hidden(new, f"{PREFIX}/new"), name: SCRIPT}
+        sent = INTAKE | {"numbers": SPELLED, "once": hidden(new, f"{PREFIX}/new"), name: SCRIPT}
         answer = officer.post("/new", **sent)
         assert answer.status_code in (303, 409), name
         assert "<script>alert" not in answer.text, name
@@ -383,12 +367,6 @@ def test_a_request_is_extended_asked_about_and_closed(officer, kept):
 # --- listening, and what the copy leaves out ---------------------------------------------------------------------------
 
 
-def recordings(desk: Desk, ticket: str) -> list[str]:
-    return re.findall(
-        r'name="recording" value="([0-9a-f-]{36})" aria-label="Choose', desk.get(f"/tickets/{ticket}").text
-    )
-
-
 def test_a_listening_is_an_event_and_plays_by_ranges(officer, kept):
     ticket = found(officer)
     page, (one, other) = f"/tickets/{ticket}", recordings(officer, ticket)
@@ -488,12 +466,6 @@ def airflow(kept: Installation, monkeypatch: pytest.MonkeyPatch) -> Airflow:
     return Airflow(kept, monkeypatch)
 
 
-def scope_on(desk: Desk, ticket: str) -> str:
-    shown = re.search(r'name="scope" value="([0-9a-f]{12})"', desk.get(f"/tickets/{ticket}").text)
-    assert shown
-    return shown[1]
-
-
 def test_an_erasure_takes_two_people_on_the_page(officer, kept, airflow):
     approver = Desk(kept, "approver")
     ticket = found(officer, right="erasure")
@@ -523,7 +495,7 @@ def test_the_first_is_never_the_second(officer, kept, airflow):
     assert f'action="{PREFIX}{page}/second"' not in officer.get(page).text
     answer = officer.post(
         f"{page}/second",
-        form=forms.Forms(SECRET).write(session_of("officer"), f"{page}/second"),
+        once=forms.Forms(SECRET).write(session_of("officer"), f"{page}/second"),
         choice="yes",
         scope=scope,
     )
@@ -547,7 +519,7 @@ def test_a_yes_is_to_what_the_page_showed(officer, kept, airflow):
     form = officer.field(page, f"{page}/decide")
     officer.send(page, f"{page}/leave-out", recording=recordings(officer, ticket)[0], reason="not_the_person")
 
-    answer = officer.post(f"{page}/decide", form=form, choice="approve", scope=scope)
+    answer = officer.post(f"{page}/decide", once=form, choice="approve", scope=scope)
     assert answer.status_code == 409
     assert "has changed since the page was shown" in words(answer)
     assert airflow.answers == []
@@ -596,14 +568,6 @@ def test_a_copy_is_made_fetched_released_and_delivered(officer, kept, airflow):
 
 
 # --- holds and disclosures are written down here ----------------------------------------------------------------------
-
-
-HOLD = {
-    "kind": "investigation",
-    "authority": "Helsingin poliisi",
-    "reference": "5500/R/1/26",
-    "ground": "",
-} | dict.fromkeys(("numbers", "recordings", "line", "company", "from", "to"), "")
 
 
 def test_a_hold_is_drafted_and_its_facts_are_sealed(officer, kept):
@@ -667,7 +631,7 @@ def test_nothing_that_was_typed_is_in_an_address_a_title_or_a_log(officer, kept,
     ticket = found(officer)
     page = f"/tickets/{ticket}"
     titles = [re.search(r"<title>(.*?)</title>", officer.get(p).text)[1] for p in ("/", "/new", page)]  # type: ignore[index]
-    officer.post("/new", form="x", **INTAKE, numbers=SPELLED)
+    officer.post("/new", once="x", **INTAKE, numbers=SPELLED)
     for digits in ("9990001", "999 0001"):
         assert digits not in caplog.text
         assert not any(digits in title for title in titles)

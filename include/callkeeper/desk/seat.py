@@ -17,8 +17,8 @@ from callkeeper.trail.events import Actor
 
 BODY_BYTES = 64 * 1024
 """The longest form; the longest text in one is a statement of some pages."""
-FIELD = "form"
-"""The hidden field of each form."""
+FIELD = "once"
+"""The hidden field of each form. Never a name that a form has itself: a script would find the field in its place."""
 TOKEN_COOKIE = "_token"  # noqa: S105  # Airflow's name for its session's cookie
 
 
