@@ -123,11 +123,11 @@ def opened(desk: Desk, **fields: Any) -> str:
     return found[1]
 
 
-def found(desk: Desk, **fields: Any) -> str:
+def found(desk: Desk, *, evidence: str = "strong", **fields: Any) -> str:
     """The same, its identity proven and searched."""
     ticket = opened(desk, **fields)
     page = f"/tickets/{ticket}"
-    proven = {"evidence": "strong", "from": (DAY - timedelta(days=30)).isoformat(), "to": DAY.isoformat(), "note": ""}
+    proven = {"evidence": evidence, "from": (DAY - timedelta(days=30)).isoformat(), "to": DAY.isoformat(), "note": ""}
     assert desk.send(page, f"{page}/identity", **proven).status_code == 303
     assert desk.send(page, f"{page}/search").status_code == 303
     return ticket
