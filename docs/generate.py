@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, findings.md, notice.md, letters.md and the runbooks. A test compares."""
+"""Writes the pages that are made from the code: settings.md, events.md, reasons.md, troubles.md, findings.md, notice.md, letters.md, access.md and the runbooks. A test compares."""
 
 from __future__ import annotations
 
@@ -199,6 +199,75 @@ def letters_page() -> str:
     return MADE + "\n".join(lines)
 
 
+def access_page() -> str:
+    from callkeeper import disclosures, roles
+    from callkeeper.jobs import approving, disclosing, fulfilling, holding, listening
+
+    kinds = {frozenset(): "–", frozenset(roles.Kind): "yes"} | {frozenset({kind}): kind.value for kind in roles.Kind}
+    columns = [*roles.TITLES]
+    head = [
+        "| | " + " | ".join(f"{roles.TITLES[role]}<br>`{role}`" for role in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    words = {
+        "data_team": "data team", "privacy_officers": "privacy officer", "deputies": "deputy", "approvers": "approver",
+        "listeners": "listener of its company",
+    }  # fmt: skip
+
+    def whose(duties: typing.Iterable[str]) -> str:
+        return ", ".join(words[duty] for duty in duties)
+
+    first, second = whose(holding.PLACERS), whose(holding.SECONDERS)
+    decided = [
+        ("place a hold", first, "ratify within 3 days: another account of " + second),
+        ("extend, narrow, release a hold", first, "before it takes effect: another account of " + second),
+        ("take in, search, refuse, release a request", whose(fulfilling.OFFICERS), ""),
+        ("approve what a request does", whose(fulfilling.OFFICERS), "erasure, objection, audio on weak evidence: another account of " + whose(fulfilling.SECONDERS)),
+        ("ask for a disclosure, hand it over", whose(disclosing.OFFICERS), "before anything is made: another account of " + whose(disclosing.SECONDERS)),
+        ("see a disclosure that the law forbids to tell", whose(disclosing.OFFICERS), "the second is one of these, too"),
+        *((f"say yes to {subject.replace('_', ' ')}", whose(approving.APPROVERS[subject]), "") for subject in approving.Subject),
+        (f"listen for {', '.join(listening.PURPOSES).replace('_', ' ')}", words["listeners"], ""),
+        (f"listen for {', '.join(listening.LAWFUL_PURPOSES).replace('_', ' ')}", whose(listening.OFFICERS), ""),
+    ]  # fmt: skip
+    assert set(disclosures.PURPOSES["group_company"]) == set(listening.PURPOSES)
+    lines = [
+        "# Who may do what", "",
+        "Two doors, one after the other. Airflow's rights say what an account can open there; what is *decided* there, callkeeper asks its own",
+        "configuration in force for once more (`[people]`, `listeners`), so that an admin of Airflow, a cleared task or a task that was marked",
+        "by hand decides nothing ([why](adr/0233-airflow-opens-the-door-the-core-asks-again.md)). A test signs in as each account on a real Airflow, and tries each of",
+        "these over its REST API on every DAG (`tests/acceptance/test_access.py`).", "",
+        "## In Airflow", "",
+        f"*by hand*: {', '.join(f'`{dag}`' for dag in sorted(roles.BY_HAND))}. *nightly*: all others.", "",
+        *head,
+        *(
+            f"| {doing} | " + " | ".join(kinds[may.get(role, frozenset())] for role in columns) + " |"
+            for doing, may in roles.WITH_A_DAG.items()
+        ),
+        *(
+            f"| {doing} | " + " | ".join("yes" if role in may else "–" for role in columns) + " |"
+            for doing, may in roles.BESIDES.items()
+        ), "",
+        "- A right to edit a DAG is Airflow's right to clear and to pause it, too: `callkeeper doctor` and each morning's `watch_deadlines` say which are paused.",
+        "- Clearing a run by hand repeats what its own account asked for, which is done once; whoever clears it is no second person.",
+        "- The admin reads runs, logs and parameters: they hold ticket numbers, ids and counts, and nothing personal.", "",
+        "## In callkeeper, whatever Airflow lets", "",
+        "| to | takes | and |", "|---|---|---|",
+        *(f"| {what} | {who} | {more} |" for what, who, more in decided), "",
+        "## In an Airflow of your own", "",
+        "FAB must be its auth manager (`AIRFLOW__CORE__AUTH_MANAGER=airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager`). In Airflow's",
+        "own environment, before it reads the DAGs:", "",
+        "```",
+        "callkeeper airflow roles      # makes the roles, or puts them right after an update",
+        "callkeeper airflow accounts   # an account for everybody in [people] and `listeners`, and the tasks' own; asks for passwords",
+        "```", "",
+        "Where people sign in by LDAP or OAuth, leave the second out: map their groups to the roles (FAB's `AUTH_ROLES_MAPPING`); the account's",
+        "name in Airflow is the one that `[people]` names. One account has one duty: two people are two accounts.", "",
+        "| duty in the configuration | role in Airflow |", "|---|---|",
+        *(f"| `{duty}` | `{role}` |" for duty, role in roles.OF_DUTY.items()), "",
+    ]  # fmt: skip
+    return MADE + "\n".join(lines)
+
+
 def pages() -> dict[Path, str]:
     made = {
         DOCS / "settings.md": settings_page(),
@@ -208,6 +277,7 @@ def pages() -> dict[Path, str]:
         DOCS / "findings.md": findings_page(),
         DOCS / "notice.md": notice_page(),
         DOCS / "letters.md": letters_page(),
+        DOCS / "access.md": access_page(),
     }
     for dag in sorted((PROJECT / "dags").glob("*.py")):
         made[DOCS / "runbooks" / f"{dag.stem}.md"] = MADE + (ast.get_docstring(ast.parse(dag.read_text())) or "") + "\n"

@@ -11,6 +11,7 @@ from callkeeper import __version__
 from callkeeper.errors import CallkeeperError
 
 COMMANDS = {
+    "airflow": ("callkeeper.commands.airflow:group", "Make callkeeper's roles and accounts in an Airflow of your own."),
     "approve": ("callkeeper.commands.approve:approve", "What waits for a person's yes, and the yes."),
     "audit": (
         "callkeeper.commands.audit:group",

@@ -536,7 +536,28 @@ def watch_deadlines(opened: wiring.App, conn: db.Connection, context: Mapping[st
         privacy=s.mail_privacy,
         escalation=s.mail_escalation,
     )
+    tell_paused(opened)
     return digest.counts()
+
+
+def tell_paused(opened: wiring.App) -> list[str]:
+    """Mails the data team which of our DAGs are paused: a right to edit one is a right to pause it, and then nothing is red."""
+    import httpx
+
+    try:
+        with _airflow(opened) as http:
+            found = http.get("/api/v2/dags", params={"tags": ["callkeeper"], "paused": True, "limit": 100})
+            found.raise_for_status()
+            paused = sorted(dag["dag_id"] for dag in found.json()["dags"])
+    except (httpx.HTTPError, ConfigurationError) as wrong:
+        log.warning("whether a DAG is paused could not be looked at: %s", type(wrong).__name__)
+        return []
+    if paused:
+        log.warning("paused: %s", ", ".join(paused))
+        if opened.settings.smtp_host:
+            text = f"These DAGs are paused, and so never run: {', '.join(paused)}.\n\nUnpause them in Airflow, unless you want it so.\n"
+            opened.notifier.send(Message(subject=f"callkeeper: {len(paused)} DAGs are paused", text=text))
+    return paused
 
 
 def open_night(opened: wiring.App, conn: db.Connection, context: Mapping[str, Any]) -> Night:

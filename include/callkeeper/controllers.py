@@ -864,6 +864,13 @@ def duties_now(conn: db.Connection, config: Config, account: str) -> frozenset[s
     return _duties(db.queries().config_last(conn), config, account)
 
 
+def duties_in_force(conn: db.Connection, account: str) -> frozenset[str]:
+    """The duties that the configuration in force gives an account, in the caller's transaction; before the first, nobody has one."""
+    applied = db.queries().config_last(conn)
+    people = json.loads(applied.body)["people"] if applied else {}
+    return frozenset(duty for duty, accounts in people.items() if account in accounts)
+
+
 def listens_to(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
     """The companies whose recordings an account may play, as applied last; before the first application, the file's."""
     applied = db.queries().config_last(conn)

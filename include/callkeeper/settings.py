@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8080",
         description="Airflow's own address, for links in mails; the command line signs in there if `callkeeper.env` says the same.",
     )
+    airflow_account: str = Field(
+        "callkeeper",
+        description="The tasks' own account in Airflow (role `callkeeper_notes`), with which `doctor` looks for paused DAGs.",
+    )
+    airflow_password: SecretStr = Field(SecretStr(""), description="That account's password.")
     docs_url: str = Field(
         "", description="Where the runbooks can be read; empty: the DAG's page in Airflow, which shows them."
     )

@@ -163,7 +163,7 @@ def test_whoever_is_second_between_look_and_change_has_said_nothing(surplus, mon
     approve(surplus, seen)
 
     with pytest.raises(ScopeChanged):
-        approve(surplus, seen, "deputy")
+        approve(surplus, seen, "approver")
     assert surplus.value("select count(*) from decision where subject = 'surplus'") == 1
 
 
@@ -453,3 +453,17 @@ def test_a_stopped_deletion_is_sent_on_by_the_data_team(run, kept):
     assert (done.exit_code, kept.value("select state from deletion")) == (0, "planned")
     settled = run("settle", stopped, "--as", "data", "--reason", "vendor_closed", group=deletions_group)
     assert isinstance(settled.exception, NotAllowed)
+
+
+@pytest.mark.parametrize("subject", Subject)
+def test_the_yes_is_the_officers_whatever_asks_for_it_and_a_surplus_the_approvers_too(office, subject):
+    with office.connect() as conn:
+        seen = approving.Proposal(subject=subject, controller=None, n=1, figures=(), scope=b"seen")
+        for account in ("data", "nobody", *(() if subject is Subject.surplus else ("approver",))):
+            for decide in (approving.approve, approving.keep):
+                with pytest.raises(NotAllowed, match="may not say this yes"):
+                    decide(conn, seen, account, ACTOR)
+        for account in ("officer", *(("approver",) if subject is Subject.surplus else ())):
+            with pytest.raises((ScopeChanged, NotAllowed)) as refused:
+                approving.approve(conn, seen, account, ACTOR)
+            assert "may not say this yes" not in str(refused.value), account

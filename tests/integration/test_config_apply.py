@@ -245,7 +245,7 @@ def test_no_row_is_ever_deleted_whatever_leaves_the_file(app_conn, applied):
     [
         ('privacy_officers = ["officer"]', 'privacy_officers = ["officer", "friend"]'),
         ('approvers = ["approver"]', 'approvers = ["approver", "data"]'),
-        ("listeners = []", 'listeners = ["friend"]'),
+        ('listeners = ["listener"]', 'listeners = ["listener", "friend"]'),
     ],
 )
 def test_who_may_decide_or_hear_is_changed_by_an_officer_in_force_and_nobody_else(app_conn, applied, edit):

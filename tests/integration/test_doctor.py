@@ -78,15 +78,23 @@ def airflow() -> Iterator[ThreadingHTTPServer]:
 
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/api/v2/monitor/health" else 404)
+            asked = self.path.partition("?")[0]
+            answers = {"/api/v2/monitor/health": self.server.health, "/api/v2/dags": {"dags": self.server.dags}}
+            self.send_response(200 if asked in answers else 404)
             self.end_headers()
-            self.wfile.write(json.dumps(self.server.health).encode())
+            self.wfile.write(json.dumps(answers.get(asked)).encode())
+
+        def do_POST(self) -> None:
+            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(201 if said == {"username": "callkeeper", "password": "sala"} else 401)
+            self.end_headers()
+            self.wfile.write(b'{"access_token": "t"}')
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Health)
-    server.health = WELL
+    server.health, server.dags = WELL, []
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
     server.shutdown()
@@ -357,6 +365,23 @@ def test_no_mail_relay_is_a_warning_a_silent_one_a_failure(app, relay):
 def test_no_address_of_the_officers_is_a_failure(app, relay):
     nobody = having(app, smtp_host="127.0.0.1", smtp_port=relay, mail_privacy=" ")
     assert only_failure(nobody, "mail").what.startswith("No address of the privacy officer's is set")
+
+
+@pytest.mark.parametrize(
+    ("password", "paused", "verdict", "what"),
+    [
+        ("sala", {"delete_expired": True, "reconcile": False}, Verdict.warn, "Paused, and so never run: delete_expired."),
+        ("sala", {"delete_expired": False, "reconcile": False}, Verdict.ok, "None of the 2 DAGs is paused."),
+        ("sala", {}, Verdict.fail, "Airflow has none of callkeeper's DAGs."),
+        ("wrong", {}, Verdict.warn, "Whether a DAG is paused could not be looked at: Airflow refused the account."),
+        ("", {}, Verdict.warn, "Whether a DAG is paused was not looked at: there is no password for that."),
+    ],
+)
+def test_a_paused_dag_is_told_of_and_so_is_that_nobody_could_look(app, airflow, password, paused, verdict, what):
+    airflow.dags = [{"dag_id": dag, "is_paused": is_paused} for dag, is_paused in paused.items()]
+    there = having(app, airflow_url=f"http://127.0.0.1:{airflow.server_port}", airflow_password=SecretStr(password))
+
+    assert [(c.verdict, c.what) for c in checks(there, "airflow")][1:] == [(verdict, what)]
 
 
 def test_airflow_that_is_well_is_ok_ill_or_away_a_failure(app, airflow):

@@ -7,8 +7,6 @@ import click
 from callkeeper import settings, wiring
 from callkeeper.jobs.approving import Proposal, Subject
 
-DECIDERS = ("privacy_officers", "deputies")
-APPROVERS = {Subject.surplus: (*DECIDERS, "approvers")}
 NAMES = {subject.value.replace("_", "-"): subject for subject in Subject}
 
 _ASKS = {
@@ -53,7 +51,7 @@ def approve(subject: str | None, controller: str | None, keep: bool, account: st
         click.confirm((_KEEPS if keep else _ASKS[seen.subject]).format(n=seen.n), abort=True)
     elif yes != seen.n:
         raise approving.ScopeChanged
-    who = sign_in(app, account, APPROVERS.get(seen.subject, DECIDERS))
+    who = sign_in(app, account, approving.APPROVERS[seen.subject])
     with app.connect() as conn:
         decide = approving.keep if keep else approving.approve
         decision = decide(conn, seen, who, app.actor(conn, account=who))

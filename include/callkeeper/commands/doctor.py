@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 from uuid import uuid4
 
 import click
@@ -468,6 +468,49 @@ def _airflow(app: App) -> Iterator[Check]:
         )
     else:
         yield _ok("airflow", "Airflow is well: database, scheduler, triggerer and DAG processor.")
+    yield from _paused(app)
+
+
+def _paused(app: App) -> Iterator[Check]:
+    """DAGs that do nothing: whoever may edit one in Airflow may pause it, and nothing is red then."""
+    s, base = app.settings, app.settings.airflow_url.rstrip("/")
+    if not s.airflow_password.get_secret_value():
+        yield _warn(
+            "airflow",
+            "Whether a DAG is paused was not looked at: there is no password for that.",
+            f"Put the password of Airflow's account {s.airflow_account} into the secret callkeeper_airflow_password.",
+        )
+        return
+    said = {"username": s.airflow_account, "password": s.airflow_password.get_secret_value()}
+    try:
+        token = _answer(f"{base}/auth/token", said, {"Content-Type": "application/json"})["access_token"]
+        found = _answer(f"{base}/api/v2/dags?tags=callkeeper&limit=100", None, {"Authorization": f"Bearer {token}"})
+    except (OSError, ValueError, KeyError):
+        mend = f"Is {s.airflow_account} there, with the role callkeeper_notes? `callkeeper airflow accounts`."
+        yield _warn("airflow", "Whether a DAG is paused could not be looked at: Airflow refused the account.", mend)
+        return
+    known = {dag["dag_id"]: dag["is_paused"] for dag in found["dags"]}
+    if paused := sorted(dag for dag, is_paused in known.items() if is_paused):
+        yield _warn(
+            "airflow",
+            f"Paused, and so never run: {', '.join(paused)}.",
+            "Unpause them in Airflow, unless you want it so.",
+        )
+    elif known:
+        yield _ok("airflow", f"None of the {len(known)} DAGs is paused.")
+    else:
+        yield _fail(
+            "airflow",
+            "Airflow has none of callkeeper's DAGs.",
+            "`callkeeper airflow roles`; look at its import errors.",
+        )
+
+
+def _answer(url: str, body: object, headers: Mapping[str, str]) -> dict[str, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers=dict(headers))  # noqa: S310  # the address is a setting
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
+        return dict(json.load(answer))
 
 
 def _disk(app: App) -> Iterator[Check]:

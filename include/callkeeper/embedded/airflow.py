@@ -45,68 +45,10 @@ ACCOUNTS = (
     Account(name="officer", role="callkeeper_officer", title="privacy officer"),
     Account(name="deputy", role="callkeeper_officer", title="her deputy"),
     Account(name="approver", role="callkeeper_approver", title="second person"),
+    Account(name="listener", role="callkeeper_listener", title="listens to recordings"),
     Account(name="auditor", role="callkeeper_auditor", title="reads only"),
     Account(name=NOTES_ACCOUNT, role="callkeeper_notes", title="puts the balance on its run"),
 )
-
-_Permission = tuple[str, str]
-
-
-def _may(resource: str, *actions: str) -> list[_Permission]:
-    return [(f"can_{action}", resource) for action in actions]
-
-
-_LOOK: list[_Permission] = [
-    *_may("Website", "read"),
-    *_may("My Password", "read", "edit"),
-    *_may("My Profile", "read", "edit"),
-    *_may("DAG Runs", "read"),
-    *_may("DAG Versions", "read"),
-    *_may("Task Instances", "read"),
-    *_may("Task Logs", "read"),
-    *_may("Assets", "read"),
-    *_may("Jobs", "read"),
-    *_may("HITL Detail", "read"),
-    *(
-        ("menu_access", menu)
-        for menu in (
-            "Browse",
-            "DAGs",
-            "DAG Runs",
-            "Task Instances",
-            "Assets",
-            "Jobs",
-            "HITL Detail",
-            "Docs",
-            "Documentation",
-        )
-    ),
-]
-# Airflow's menu asks for this before it shows a plugin's page.
-_DESK = _may("Plugins", "read")
-# No role of ours has a right to all DAGs: each DAG names those it admits (access_control).
-ROLES: Mapping[str, list[_Permission]] = {
-    "callkeeper_data_team": [
-        *_LOOK,
-        *_may("DAG Runs", "create", "edit"),
-        *_may("Task Instances", "create", "edit"),
-        *_may("DAG Code", "read"),
-        *_may("DAG Warnings", "read"),
-        *_may("ImportError", "read"),
-        *_may("XComs", "read"),
-    ],
-    "callkeeper_officer": [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
-    "callkeeper_approver": [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
-    "callkeeper_auditor": _LOOK,
-    # The tasks' own account: all that it may change is a run's note. It asks who answered a question, and which ids accounts have.
-    "callkeeper_notes": [
-        *_may("DAGs", "read"),
-        *_may("DAG Runs", "read", "edit"),
-        *_may("Task Instances", "read"),
-        *_may("HITL Detail", "read"),
-        *_may("Users", "read"),
-    ],
-}
 
 
 def _fernet_key() -> str:

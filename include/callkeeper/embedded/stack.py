@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from callkeeper import __version__, db
+from callkeeper import __version__, db, roles
 from callkeeper import settings as settings_module
 from callkeeper.clock import HELSINKI
 from callkeeper.embedded import airflow
@@ -170,13 +170,18 @@ class Stack:
             if _comment(superuser) == version:
                 return False
         private_folder(self.home / "airflow")
-        passwords = {account.name: self.secrets.get(f"airflow_{account.name}_password") for account in airflow.ACCOUNTS}
+        own = self.secrets.get(f"airflow_{airflow.NOTES_ACCOUNT}_password")
+        self.secrets.put("callkeeper_airflow_password", own)
+        accounts = [
+            (a.name, a.role, a.title, f"{a.name}@localhost", self.secrets.get(f"airflow_{a.name}_password"))
+            for a in airflow.ACCOUNTS
+        ]
         log = self.data / "airflow-accounts.log"
         with log.open("ab") as output:
             done = subprocess.run(
                 [sys.executable, "-W", "ignore", "-m", "callkeeper.embedded.airflow_accounts"],
                 env={**os.environ, **self.airflow_environment()},
-                input=json.dumps(passwords).encode(),
+                input=json.dumps({"migrate": True, "accounts": accounts}).encode(),
                 stdout=output,
                 stderr=output,
                 check=False,
@@ -331,7 +336,7 @@ def _accounts_version() -> str:
     """Changes when the roles or accounts do."""
     import hashlib
 
-    return hashlib.sha256(repr((airflow.ACCOUNTS, sorted(airflow.ROLES.items()))).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((airflow.ACCOUNTS, sorted(roles.PERMISSIONS.items()))).encode()).hexdigest()[:12]
 
 
 def _wait_healthy(stack: Stack, seconds: float = 240) -> None:
