@@ -123,11 +123,13 @@ BESIDES: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(
         (
             "read variables", "write variables", "read connections", "write connections", "read pools", "write pools",
-            "read the configuration", "read Airflow's own log", "make accounts",
+            "read Airflow's own log", "make accounts",
         ),
         frozenset({ADMIN}),
     ),
     "list accounts": frozenset({NOTES, ADMIN}),
+    # Airflow shows it to nobody, unless [api] expose_config says so.
+    "read Airflow's configuration": frozenset(),
 }  # fmt: skip
 """What each role may do besides."""
 

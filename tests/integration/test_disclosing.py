@@ -457,9 +457,11 @@ def test_a_make_that_failed_is_made_again_and_what_it_left_goes(kept, monkeypatc
     act(kept, disclosure, "make")
 
     left = kept.rows(
-        "select expires_on <= helsinki_day(callkeeper_now()) as goes, parts @? '$[*].version' as whole from package order by goes"
+        "select ended_at is not null as ended, parts @? '$[*].version' as whole from package order by ended"
     )
     assert [tuple(row) for row in left] == [(False, True), (True, False)]
+    journal = kept.rows("select trigger, object_key like 'pkg/%' as ours from deletion")
+    assert [tuple(row) for row in journal] == [("package_expired", True)]
 
 
 def test_an_expired_package_is_handed_to_nobody_and_made_again(kept):

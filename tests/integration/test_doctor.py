@@ -370,7 +370,12 @@ def test_no_address_of_the_officers_is_a_failure(app, relay):
 @pytest.mark.parametrize(
     ("password", "paused", "verdict", "what"),
     [
-        ("sala", {"delete_expired": True, "reconcile": False}, Verdict.warn, "Paused, and so never run: delete_expired."),
+        (
+            "sala",
+            {"delete_expired": True, "reconcile": False},
+            Verdict.warn,
+            "Paused, and so never run: delete_expired.",
+        ),
         ("sala", {"delete_expired": False, "reconcile": False}, Verdict.ok, "None of the 2 DAGs is paused."),
         ("sala", {}, Verdict.fail, "Airflow has none of callkeeper's DAGs."),
         ("wrong", {}, Verdict.warn, "Whether a DAG is paused could not be looked at: Airflow refused the account."),

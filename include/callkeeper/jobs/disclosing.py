@@ -10,11 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
@@ -22,13 +21,14 @@ from uuid import UUID, uuid4
 
 from stream_zip import ZIP_AUTO, stream_zip
 
-from callkeeper import db, decisions, disclosures, retention
+from callkeeper import db, decisions, disclosures, package, retention
 from callkeeper.clock import HELSINKI, helsinki_day
 from callkeeper.crashpoints import reach
 from callkeeper.disclosures import Channel, DisclosureId, Facts, Purpose, RecipientKind, State
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict
 from callkeeper.jobs import explaining, listening, pages
 from callkeeper.jobs.approving import ScopeChanged
+from callkeeper.package import Package, Part
 from callkeeper.pseudonyms import Keyring
 from callkeeper.trail.append import ANY, append
 from callkeeper.trail.events import (
@@ -60,8 +60,6 @@ HOLDS_NOTHING = (
     "(`callkeeper hold draft`)."
 )
 CHUNK = 1 << 18
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Of a passphrase: none that is taken for another on paper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -330,7 +328,7 @@ def withdraw(conn: db.Connection, disclosure: str, *, years: int, actor: Actor) 
     q, row = db.queries(), _for_change(conn, disclosure)
     before, after = State(row.state), disclosures.move(State(row.state), State.withdrawn)
     q.disclosure_withdrawn(conn, disclosure=disclosure, years=years)
-    q.end_disclosure_packages(conn, disclosure=disclosure, but=None)
+    package.to_go(conn, [p.package for p, _ in _packages(conn, disclosure)], "withdrawn", actor)
     append(conn, actor, [DisclosureMoved(disclosure=disclosure, state_before=before, state_after=after)])
     conn.commit()
     return Outcome(disclosure=disclosure, text=f"{disclosure} is withdrawn. Nothing was handed over.", recordings=0)
@@ -380,7 +378,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     # A restriction that is placed at this moment is seen, or comes after (architecture, rule 3).
     db.lock_blockers(conn, exclusive=False)
     row = _for_change(conn, disclosure)
-    if row.state == State.made and q.disclosure_package(conn, disclosure=disclosure):
+    if row.state == State.made and _standing(conn, disclosure):
         conn.rollback()
         return _made(conn, disclosure)
     before = State(row.state)
@@ -389,20 +387,21 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     if first.account == other.account:
         raise NotAllowed("Both yeses are one person's.")
     _unchanged(conn, row)
-    package, passphrase, days = uuid4(), _passphrase(), app.config.terms.packages_days
     rows = list(q.disclosure_recordings(conn, disclosure=disclosure))
-    sealed = app.keyring.sealer("reference").seal(passphrase.encode(), str(package).encode())
-    expires_on = helsinki_day(db.now(conn)) + timedelta(days=days)
-    part = {"n": 1, "kind": "zip", "part": str(uuid4()), "key": f"pkg/{expires_on}/{package}/1.zip"}
+    left = [p.package for p, _ in _packages(conn, disclosure)]
+    package.to_go(conn, left, "unfinished" if before is State.approved else "expired", actor)
+    copy, secret = uuid4(), package.passphrase()
+    expires_on = helsinki_day(db.now(conn)) + timedelta(days=app.config.terms.packages_days)
+    part = Part(n=1, kind="zip", part=uuid4(), key=f"pkg/{expires_on}/{copy}/1.zip")
+    sealed = app.keyring.sealer("reference").seal(secret.encode(), str(copy).encode())
     q.begin_disclosure_package(
         conn,
-        package=package,
+        package=copy,
         disclosure=disclosure,
         sealed_passphrase=sealed,
         expires_on=expires_on,
-        parts=json.dumps([part]),
+        parts=package.written([part]),
     )
-    q.end_disclosure_packages(conn, disclosure=disclosure, but=package)
     opened = [r.recording for r in rows]
     q.note_disclosure_openings(conn, recordings=opened, account=account, purpose=row.purpose, disclosure=disclosure)
     alike: dict[Event, list[UUID]] = {}
@@ -414,15 +413,15 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     reach("disclosure.begun")
     now = db.now(conn)
     conn.rollback()
-    copies, whole = _write(app, row, rows, part, passphrase, now)
+    copies, whole = _write(app, row, rows, part, secret, now)
     reach("disclosure.written")
     row = _for_change(conn, disclosure)
     if State(row.state) is not before or bytes(row.scope) != other.scope:
         # Withdrawn meanwhile, or made by somebody else: this one goes by the next night.
-        q.end_disclosure_package(conn, package=package)
+        package.to_go(conn, [copy], "unfinished", actor)
         conn.commit()
         raise NotAllowed(f"{disclosure} has changed while its package was made.", mend="Look at it again.")
-    q.disclosure_package_written(conn, package=package, parts=json.dumps([whole]))
+    q.package_whole(conn, package=copy, parts=package.written([whole]))
     q.note_disclosed_copies(
         conn,
         disclosure=disclosure,
@@ -433,7 +432,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
     q.disclosure_made(conn, disclosure=disclosure)
     made = DisclosureMade(
         disclosure=disclosure,
-        package=package,
+        package=copy,
         recordings=len(copies),
         expires_on=expires_on.isoformat(),
         state_before=before,
@@ -462,14 +461,9 @@ class _Copy:
     bytes: int = 0
 
 
-def _passphrase() -> str:
-    """Five groups of five: 124 bits."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(5))
-
-
 def _write(
-    app: App, row: db.Row, rows: Sequence[db.Row], part: dict[str, Any], passphrase: str, now: datetime
-) -> tuple[list[_Copy], dict[str, Any]]:
+    app: App, row: db.Row, rows: Sequence[db.Row], part: Part, secret: str, now: datetime
+) -> tuple[list[_Copy], Part]:
     """Streams the recordings into an encrypted zip, and that into the store; what each copy and the one part came to.
 
     On disk is what is encrypted only. Of any length, it takes the memory of a chunk.
@@ -482,16 +476,13 @@ def _write(
     )
     digest, size = sha256(), 0
     with tempfile.TemporaryFile() as file:
-        for chunk in stream_zip(_members(app, row, rows, facts, copies, now), password=passphrase):
+        for chunk in stream_zip(_members(app, row, rows, facts, copies, now), password=secret):
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
         file.seek(0)
-        stored = app.store.put(
-            part["key"], file, sha256=digest.digest(), size_bytes=size, content_type="application/zip"
-        )
-    whole = part | {"version": stored.version_id, "sha256": digest.hexdigest(), "bytes": size}
-    return copies, whole
+        stored = app.store.put(part.key, file, sha256=digest.digest(), size_bytes=size, content_type="application/zip")
+    return copies, replace(part, version=stored.version_id, sha256=digest.digest(), size_bytes=size)
 
 
 def _members(
@@ -612,7 +603,7 @@ def hand_over(
     """Notes that the recipient has the package, against a receipt; commits. Raises NotAllowed while there is none."""
     q, row = db.queries(), _for_change(conn, disclosure)
     before, after = State(row.state), disclosures.move(State(row.state), State.handed_over)
-    if q.disclosure_package(conn, disclosure=disclosure) is None:
+    if _standing(conn, disclosure) is None:
         raise NotAllowed(f"The package of {disclosure} has expired.", mend="Make it again.")
     q.disclosure_handed_over(conn, disclosure=disclosure, account=account, channel=channel, years=years)
     alike: dict[Event, list[UUID]] = {}
@@ -640,28 +631,39 @@ def may_be_told(conn: db.Connection, disclosure: str, actor: Actor) -> None:
 
 def open_package(conn: db.Connection, app: App, disclosure: str, actor: Actor) -> BinaryIO:
     """The package, encrypted; who takes it out is an event, which commits before a byte is read. Raises NotFound."""
-    part = _standing(conn, disclosure).parts[0]
+    (part,) = _found(conn, disclosure)[0].parts
     append(conn, actor, [DisclosureSeen(disclosure=disclosure, what="package")])
     conn.commit()
-    return app.store.open(part["key"], part["version"])
+    assert part.version is not None
+    return app.store.open(part.key, part.version)
 
 
 def passphrase(conn: db.Connection, keyring: Keyring, disclosure: str, actor: Actor) -> str:
     """What opens the package; who reads it is an event. It goes to the recipient by another way. Raises NotFound."""
-    found = _standing(conn, disclosure)
+    found, sealed = _found(conn, disclosure)
     append(conn, actor, [DisclosureSeen(disclosure=disclosure, what="passphrase")])
     conn.commit()
-    return keyring.unseal("reference", found.sealed_passphrase, str(found.package).encode()).decode()
+    return keyring.unseal("reference", sealed, str(found.package).encode()).decode()
 
 
-def _standing(conn: db.Connection, disclosure: str) -> db.Row:
+def _packages(conn: db.Connection, disclosure: str) -> list[tuple[Package, bytes]]:
+    """Its packages that are not on their way out, each with its sealed passphrase; the newest first."""
+    rows = db.queries().packages_of_disclosure(conn, disclosure=disclosure)
+    return [(package.from_row(row), bytes(row.sealed_passphrase)) for row in rows]
+
+
+def _standing(conn: db.Connection, disclosure: str) -> tuple[Package, bytes] | None:
+    """The package that can be had."""
+    return next(((p, sealed) for p, sealed in _packages(conn, disclosure) if p.whole and not p.over), None)
+
+
+def _found(conn: db.Connection, disclosure: str) -> tuple[Package, bytes]:
     show(conn, disclosure, officer=True)
-    found = db.queries().disclosure_package(conn, disclosure=disclosure)
-    if found is None:
-        raise NotFound(
-            f"There is no package of {disclosure}.", mend="It was not made yet, or has expired: make it (again)."
-        )
-    return found
+    if found := _standing(conn, disclosure):
+        return found
+    raise NotFound(
+        f"There is no package of {disclosure}.", mend="It was not made yet, or has expired: make it (again)."
+    )
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------

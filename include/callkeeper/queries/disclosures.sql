@@ -48,24 +48,11 @@ where disclosure = :disclosure;
 insert into package (package, disclosure, sealed_passphrase, expires_on, parts)
 values (:package, :disclosure, :sealed_passphrase, :expires_on, :parts::jsonb);
 
--- name: disclosure_package_written!
--- Its part stands in the store.
-update package set parts = :parts::jsonb where package = :package;
-
--- name: end_disclosure_packages!
--- Its packages, written or not, go by the next night; but the one that is named.
-update package set expires_on = least(expires_on, helsinki_day(callkeeper_now()))
-where disclosure = :disclosure and gone_at is null and package is distinct from :but::uuid;
-
--- name: end_disclosure_package!
--- This one goes by the next night.
-update package set expires_on = least(expires_on, helsinki_day(callkeeper_now())) where package = :package;
-
--- name: disclosure_package^
--- The package of a disclosure that can be had.
-select package, parts, sealed_passphrase, made_at, expires_on from package
-where disclosure = :disclosure and gone_at is null and parts @? '$[*].version' and expires_on > helsinki_day(callkeeper_now())
-order by made_at desc limit 1;
+-- name: packages_of_disclosure
+-- Its packages that are not on their way out, the newest first.
+select package, null as ticket, parts, made_at, expires_on, sealed_passphrase, expires_on <= helsinki_day(callkeeper_now()) as over from package
+where disclosure = :disclosure and gone_at is null and ended_at is null
+order by made_at desc, package;
 
 -- name: disclosure_made!
 -- Its package can be handed over.
@@ -107,7 +94,7 @@ from disclosure d left join controller c on c.controller = d.recipient
 left join disclosure_recording f on f.disclosure = d.disclosure
 left join lateral (
     select max(expires_on) as expires_on from package k
-    where k.disclosure = d.disclosure and k.gone_at is null and k.parts @? '$[*].version' and k.expires_on > helsinki_day(callkeeper_now())
+    where k.disclosure = d.disclosure and k.gone_at is null and k.ended_at is null and k.parts @? '$[*].version' and k.expires_on > helsinki_day(callkeeper_now())
 ) p on true
 where (:disclosure::text is null or d.disclosure = :disclosure) and (:officer or not (d.untold or d.state = 'drafted'))
 group by d.disclosure, c.name
