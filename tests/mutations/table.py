@@ -28,6 +28,7 @@ class Mutation:
 DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migrations/versions/0002_let_go.py"
 VERIFIER = "trail/verify.py"
 FULFILLING = "jobs/fulfilling.py"
+LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
 
 
@@ -37,6 +38,14 @@ def sweep(name: str) -> tuple[str, ...]:
 
 def guard(name: str) -> tuple[str, ...]:
     return (f"integration/test_guards.py::test_{name}",)
+
+
+def listening(name: str) -> tuple[str, ...]:
+    return (f"integration/test_listening.py::test_{name}",)
+
+
+def packaging(name: str) -> tuple[str, ...]:
+    return (f"integration/test_packaging.py::test_{name}",)
 
 
 SEALED = "migrations/versions/0003_sealed_trail.py"
@@ -1257,5 +1266,140 @@ MUTATIONS = (
         change="its salt stays",
         edits=((FULFILLING, "        subjects.forget(conn, row.ticket)\n", "        pass\n"),),
         tests=("integration/test_fulfilling.py::test_a_ticket_past_its_term_is_forgotten_and_its_story_stays",),
+    ),
+    Mutation(
+        guard="an opening is committed before a byte is read",
+        change="after it",
+        edits=((LISTENING, "    conn.commit()\n    found = _described", "    found = _described"),),
+        tests=listening("the_opening_is_committed_before_a_byte_is_read"),
+    ),
+    Mutation(
+        guard="what is expired, held, restricted or in quarantine is closed to listeners",
+        change="a listener hears all",
+        edits=((LISTENING, "return None if outcome.staff is StaffUse.listener else Refusal.closed", "return None"),),
+        tests=(
+            "unit/test_listening.py::test_the_matrix_of_purposes",
+            "unit/test_listening.py::test_over_all_combinations_staff_hear_only_what_nothing_closes",
+            *listening("an_expired_recording_is_closed_from_the_moment_of_its_expiry"),
+            *listening("a_quarantined_recording_is_closed_to_staff"),
+        ),
+    ),
+    Mutation(
+        guard="a restriction leaves the uses of GDPR Art. 18(2)",
+        change="every lawful purpose",
+        edits=((LISTENING, "return None if purpose in RESTRICTED_PURPOSES else Refusal.closed", "return None"),),
+        tests=("unit/test_listening.py::test_the_matrix_of_purposes",),
+    ),
+    Mutation(
+        guard="listening for a request takes the request",
+        change="the officer's word",
+        edits=((LISTENING, "        if not asked_for:\n", "        if False:\n"),),
+        tests=listening("listening_for_a_request_takes_an_open_one_that_is_about_the_recording"),
+    ),
+    Mutation(
+        guard="a listening's token is its account's and its recording's",
+        change="anybody's",
+        edits=(
+            (
+                LISTENING,
+                'facts is None or (facts["account"], facts["recording"]) != (account, str(recording))',
+                "facts is None",
+            ),
+        ),
+        tests=listening("a_token_is_of_one_account_one_recording_and_ten_minutes"),
+    ),
+    Mutation(
+        guard="a listening's token is signed",
+        change="it is believed",
+        edits=((LISTENING, "    if not hmac.compare_digest(", "    if False and not hmac.compare_digest("),),
+        tests=listening("a_token_is_of_one_account_one_recording_and_ten_minutes"),
+    ),
+    Mutation(
+        guard="each range asks again whether it may be heard",
+        change="the first did",
+        edits=(
+            (
+                LISTENING,
+                'row = _allowed(conn, app, recording, account=account, purpose=purpose, ticket=facts["ticket"])',
+                "row = db.queries().audio_of(conn, recording=recording)",
+            ),
+        ),
+        tests=listening("a_restriction_closes_a_listening_that_is_under_way"),
+    ),
+    Mutation(
+        guard="a package is whole only for what is agreed on still",
+        change="for what was",
+        edits=(
+            (
+                PACKAGING,
+                "    if fulfilling.agreed(conn, app.keyring, row).preview.scope != scope:\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=packaging("a_scope_that_changed_while_the_package_was_made_needs_a_new_look"),
+    ),
+    Mutation(
+        guard="what is handed out is what was imported",
+        change="what there is",
+        edits=(
+            (
+                PACKAGING,
+                "    if source.sha256 is not None and digest.digest() != bytes(source.sha256):\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=packaging("audio_that_is_not_what_was_imported_is_not_handed_out"),
+    ),
+    Mutation(
+        guard="a part stands in its row before it stands in the store",
+        change="only when the package is whole",
+        edits=((PACKAGING, "parts=package.written(part for part, _ in written.both)", 'parts="[]"'),),
+        tests=packaging("killed_and_never_run_again_it_goes_a_day_later"),
+    ),
+    Mutation(
+        guard="what is muted is not on the copy",
+        change="it is",
+        edits=(("media/copying.py", "                    _silence(kept, width, at, rate, mutes)\n", ""),),
+        tests=packaging("what_is_muted_and_the_other_channel_are_not_on_the_copy_and_the_original_is_not_touched"),
+    ),
+    Mutation(
+        guard="a package whose term is over cannot be had",
+        change="until it has gone",
+        edits=(
+            (PACKAGES, "ended_at is not null or expires_on <= helsinki_day(callkeeper_now()) as over", "false as over"),
+        ),
+        tests=packaging("its_term_over_it_cannot_be_had_and_the_one_destroyer_takes_it"),
+    ),
+    Mutation(
+        guard="the night takes packages whose term is over",
+        change="nobody does",
+        edits=((DELETING, '    done["packages"] = package.plan_over(conn, actor)\n', ""),),
+        tests=packaging("its_term_over_it_cannot_be_had_and_the_one_destroyer_takes_it"),
+    ),
+    Mutation(
+        guard="a part is an officer's to fetch",
+        change="anybody's",
+        edits=(
+            (
+                PACKAGING,
+                "    if not controllers.duties_now(conn, app.config, account) & set(OFFICERS):\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=packaging("fetching_a_part_and_seeing_the_passphrase_are_events_and_officers_alone"),
+    ),
+    Mutation(
+        guard="one maker of a package at a time",
+        change="several",
+        edits=((PACKAGING, "    if not q.one_package_at_a_time(conn, ticket=ticket):\n", "    if False:\n"),),
+        tests=packaging("one_maker_at_a_time"),
+    ),
+    Mutation(
+        guard="a file that was changed or reordered shows nothing",
+        change="it shows what opens",
+        edits=(
+            ("package/page.js", "for (let n = 0; n < chunks.length; n += 1) {", "for (let n = 0; n < 0; n += 1) {"),
+        ),
+        tests=("integration/test_package_page.py::test_what_was_changed_cut_or_reordered_does_not_open",),
     ),
 )

@@ -156,7 +156,7 @@ def test_silence_is_told_and_breaks_nothing(tmp_path):
 
 def test_kinds_of_events_from_later_versions_are_counted_not_judged(tmp_path):
     log = a_story()
-    log.commit(("opening", "recording.opened", {"recording": uuid(1)}), ("run", "coffee.made", {}))
+    log.commit(("opening", "recording.hummed", {"recording": uuid(1)}), ("run", "coffee.made", {}))
     log.seal()
     verdict = judged(tmp_path, log)
     assert verdict.ok

@@ -265,9 +265,8 @@ def _files(call: _Call, head: bytes) -> Iterator[_File]:
         size_bytes=s.size_bytes, codec=s.codec if as_it_is else "", audio_ms=s.audio_ms, rate_hz=s.sample_rate_hz,
         channels=1 if call.channel is not None else s.channels, cut=call.cut,
     )  # fmt: skip
+    # A zip shows the names in it to whoever has it: so they tell no time.
     stem = f"audio/{call.n:03d}"
-    if call.row.started_at is not None:
-        stem += f"_{call.row.started_at.astimezone(HELSINKI):%Y-%m-%d_%H-%M-%S}"
     if at_most <= ROOM_BYTES:
         as_it_is &= not call.cut
         if not as_it_is:
