@@ -81,12 +81,13 @@ lint: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure import, deletion, the trail and its verification, an access package, against the bare database and store (SCALE=5m: live recordings, events)
+bench: setup ## measure import, deletion, the trail, its verification and the search for a person, an access package, against the bare database and store (SCALE=5m: live recordings, events)
 	@beyond=0
 	$(BIN)/python tests/bench/run.py || beyond=1
 	$(BIN)/python tests/bench/deletion.py || beyond=1
 	$(BIN)/python tests/bench/trail.py || beyond=1
 	$(BIN)/python tests/bench/verification.py || beyond=1
+	$(BIN)/python tests/bench/answering.py || beyond=1
 	$(BIN)/python tests/bench/package.py || beyond=1
 	exit $$beyond
 

@@ -482,10 +482,10 @@ def _search_anew(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Acto
         )
     before, q = State(row.state), db.queries()
     after = tickets.move(before, State.previewed)
-    found = _search(conn, keyring, ticket)
+    subjects = list(q.ticket_subjects(conn, ticket=ticket))
+    found = _find(conn, keyring, ticket, subjects)
     q.note_found(conn, ticket=ticket, recordings=list(found), controllers=list(found.values()))
-    q.note_lost(conn, ticket=ticket, recordings=list(found))
-    seen = _preview(conn, ticket)
+    seen = _preview(conn, ticket, subjects)
     q.ticket_previewed(conn, ticket=ticket, state=after, scope=seen.scope)
     told = TicketPreviewed(
         ticket=ticket,
@@ -501,8 +501,12 @@ def _search_anew(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Acto
 
 def _search(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[UUID, str]:
     """What there is now of a ticket's subjects, wherever it is, and which company's."""
+    return _find(conn, keyring, ticket, list(db.queries().ticket_subjects(conn, ticket=ticket)))
+
+
+def _find(conn: db.Connection, keyring: Keyring, ticket: str, subjects: Sequence[db.Row]) -> dict[UUID, str]:
     q, found = db.queries(), dict[UUID, str]()
-    for subject in list(q.ticket_subjects(conn, ticket=ticket)):
+    for subject in subjects:
         one = _searched(subject, ticket, keyring)
         for match in q.find_matched(
             conn,
@@ -537,7 +541,7 @@ def seen(conn: db.Connection, ticket: str) -> Preview:
     return found
 
 
-def _preview(conn: db.Connection, ticket: str) -> Preview:
+def _preview(conn: db.Connection, ticket: str, subjects: Sequence[db.Row] | None = None) -> Preview:
     q = db.queries()
     corrected: dict[UUID, dict[Correctable, bytes]] = {}
     for c in q.ticket_corrections(conn, ticket=ticket):
@@ -563,27 +567,36 @@ def _preview(conn: db.Connection, ticket: str) -> Preview:
         for row in q.ticket_recordings(conn, ticket=ticket)
     )
     scope = decisions.scope_of(f.entry for f in found if f.state != "excluded")
-    return Preview(found=found, scope=scope, not_imported=_missing(conn, ticket))
+    return Preview(found=found, scope=scope, not_imported=_missing(conn, ticket, subjects))
 
 
-def _missing(conn: db.Connection, ticket: str) -> tuple[NotImported, ...]:
+def _missing(conn: db.Connection, ticket: str, subjects: Sequence[db.Row] | None = None) -> tuple[NotImported, ...]:
     """The days of what is searched of which the vendor has the calls alone."""
-    windows = dict.fromkeys((row.from_at, row.to_at) for row in db.queries().ticket_subjects(conn, ticket=ticket))
+    if subjects is None:
+        subjects = list(db.queries().ticket_subjects(conn, ticket=ticket))
+    windows = dict.fromkeys((row.from_at, row.to_at) for row in subjects)
     return tuple(m for first, last in windows for m in not_imported(conn, Predicate(from_at=first, to_at=last)))
 
 
 def _change(conn: db.Connection, ticket: str) -> db.Row:
-    """The ticket, for nobody else to change until the transaction ends. Raises NotFound."""
-    show(conn, ticket)
-    return db.queries().ticket_for_change(conn, ticket=ticket)
+    """The ticket, in a transaction of its own, for nobody else to change until that ends. Raises NotFound."""
+    conn.rollback()
+    return for_change(conn, ticket)
 
 
 def for_change(conn: db.Connection, ticket: str) -> db.Row:
     """The same in a transaction that has its lock already. Raises NotFound."""
+    _check_reference(ticket)
     row = db.queries().ticket_for_change(conn, ticket=ticket)
     if row is None:
-        raise NotFound("There is no such ticket.", mend="`callkeeper ticket list` lists them.")
+        raise NotFound(f"There is no ticket {ticket}.", mend="`callkeeper ticket list` lists them.")
     return row
+
+
+def _check_reference(ticket: str) -> None:
+    if not tickets.REFERENCE.fullmatch(ticket):
+        # It may be a number, typed into the wrong field: it is not said again.
+        raise NotFound("This is no ticket's reference.", mend="One looks like DSR-2026-0007.")
 
 
 def move(conn: db.Connection, row: db.Row, after: State, actor: Actor, reason: str | None = None) -> None:
@@ -1116,10 +1129,8 @@ def register(conn: db.Connection, *, closed: bool = False) -> list[Ticket]:
 
 def show(conn: db.Connection, ticket: str) -> Ticket:
     """One ticket, without anything personal. Raises NotFound."""
+    _check_reference(ticket)
     q = db.queries()
-    if not tickets.REFERENCE.fullmatch(ticket):
-        # It may be a number, typed into the wrong field: it is not said again.
-        raise NotFound("This is no ticket's reference.", mend="One looks like DSR-2026-0007.")
     rows = list(q.ticket_register(conn, ticket=ticket, all=True))
     late = tuple(row.recording for row in q.ticket_too_late(conn, ticket=ticket))
     missing = _missing(conn, ticket)

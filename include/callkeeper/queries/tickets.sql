@@ -89,16 +89,16 @@ from matched(row(null::uuid, null, null, null, :pseudonyms::bytea[], :line::text
     :from_at::timestamptz, :to_at::timestamptz, null, null, null, null, null, null, null)::blocker) m;
 
 -- name: note_found!
--- What a search found: what is new, and what an earlier one had lost again. What the officer left out stays out.
+-- What a search found: what is new, and what an earlier one had lost again. What it does not find any more is noted, and what the
+-- officer left out stays out.
+with lost as (
+    update ticket_recording set state = 'excluded', reason = 'no_longer_found'
+    where ticket = :ticket and state <> 'excluded' and not recording = any (:recordings::uuid[])
+)
 insert into ticket_recording (ticket, recording, controller)
 select :ticket, f.recording, f.controller from unnest(:recordings::uuid[], :controllers::text[]) f (recording, controller)
 on conflict (ticket, recording) do update set state = 'found', reason = null, controller = excluded.controller
     where ticket_recording.state = 'excluded' and ticket_recording.reason = 'no_longer_found';
-
--- name: note_lost!
--- What an earlier search had found, and this one does not.
-update ticket_recording set state = 'excluded', reason = 'no_longer_found'
-where ticket = :ticket and state <> 'excluded' and not recording = any (:recordings);
 
 -- name: leave_out$
 -- The officer leaves a recording out; nothing, if it is not among what was found.
@@ -209,16 +209,24 @@ update ticket set state = :state, previewed_at = callkeeper_now(), scope = :scop
 
 -- name: ticket_recordings
 -- What was found for a ticket, with what is known of each as long as it is here; open_elsewhere: how many other tickets want it too.
+with elsewhere as (
+    select w.recording, count(*) as n from (
+        select x.recording, x.ticket from ticket_recording m join ticket_recording x on x.recording = m.recording and x.ticket <> m.ticket
+        where m.ticket = :ticket and x.state <> 'excluded'
+        union
+        select m.recording, b.case_ref from ticket_recording m join blocker_cover c on c.recording = m.recording
+        join blocker b on b.blocker = c.blocker and b.ended_at is null and b.case_ref <> m.ticket
+        where m.ticket = :ticket
+    ) w join ticket o on o.ticket = w.ticket and o.closed_at is null
+    group by w.recording
+)
 select f.recording, f.controller, f.state, f.reason, coalesce(r.started_at, q.started_at) as started_at,
     f.outcome, f.mutes, f.channel, coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.direction, q.direction) as direction,
     case when r.recording is not null then 'catalogue' when q.recording is not null then 'quarantine'
         when d.store_gone_at is not null then 'gone' else 'leaving' end as place, r.eligible_at,
-    (select count(distinct o.ticket) from ticket o where o.closed_at is null and o.ticket <> f.ticket and (
-        exists (select from ticket_recording x where x.ticket = o.ticket and x.recording = f.recording and x.state <> 'excluded')
-        or exists (select from blocker b join blocker_cover c on c.blocker = b.blocker
-                   where b.case_ref = o.ticket and b.ended_at is null and c.recording = f.recording))) as open_elsewhere
+    coalesce(e.n, 0) as open_elsewhere
 from ticket_recording f left join recording r on r.recording = f.recording left join quarantine q on q.recording = f.recording
-left join deletion d on d.recording = f.recording
+left join deletion d on d.recording = f.recording left join elsewhere e on e.recording = f.recording
 where f.ticket = :ticket
 order by started_at nulls first, f.recording;
 
