@@ -81,7 +81,7 @@ lint: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure import, deletion, the trail, its verification and the search for a person, an access package, against the bare database and store (SCALE=5m: live recordings, events)
+bench: setup ## measure import, deletion, the trail, its verification, the search for a person and an access package, against the bare database and store (SCALE=5m: live recordings, events)
 	@beyond=0
 	$(BIN)/python tests/bench/run.py || beyond=1
 	$(BIN)/python tests/bench/deletion.py || beyond=1
