@@ -79,7 +79,7 @@ addEventListener("DOMContentLoaded", () => {
     playing.controls = true;
     playing.setAttribute("aria-label", button.getAttribute("aria-label"));
     playing.src = await content(button.dataset.play);
-    button.after(playing);
+    (button.closest("td") ?? button.parentElement).append(playing);
     playing.focus();
     playing.play().catch(() => {});
   }
