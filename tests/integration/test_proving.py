@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ import trail
 from callkeeper import controllers, letters, notice, pseudonyms
 from callkeeper.commands.prove import prove as command
 from callkeeper.errors import NotBalanced, NotFound, StoreConflict, StoreUnavailable
-from callkeeper.jobs import answering, fulfilling, holding, proving, reconciling
+from callkeeper.jobs import answering, disclosing, fulfilling, holding, proving, reconciling
 from callkeeper.jobs.proving import Verdict
 from callkeeper.notify import Message
 from callkeeper.phone import E164
@@ -193,7 +193,11 @@ def _(office):
 
 @breaks("disclosures")
 def _(office):
-    event(office, "disclosure", recipient="police", purpose="authority", reference="R-1", approver="approver")
+    office.sql.execute(
+        "insert into disclosure (disclosure, recipient_kind, recipient, purpose, scope, state, drafted_by, asked_by, approved_by, "
+        "handed_over_at, channel) values ('DIS-2026-0001', 'group_company', 'phm', 'quality', 'x', 'handed_over', 'officer', 'officer', "
+        "'approver', callkeeper_now(), 'courier')"
+    )
 
 
 @breaks("complaint")
@@ -456,21 +460,51 @@ def test_a_wrong_opening_is_told_for_a_week_and_not_for_years(sound):
     assert answer(sound, "purposes").verdict == Verdict.not_yet
 
 
-@pytest.mark.parametrize(
-    ("facts", "verdict"),
-    [({}, "kept"), ({"approver": "officer"}, "broken"), ({"statute": ""}, "broken"), ({"recipient": None}, "broken")],
-)
-def test_a_disclosure_needs_its_statute_and_two_people(sound, facts, verdict):
-    whole = {
-        "recipient": "police",
-        "purpose": "authority",
-        "statute": "ETL 10:24",
-        "reference": "R",
-        "approver": "approver",
-    }
-    event(sound, "disclosure", **whole | facts)
+def disclosed(office: Installation, *, untold: bool = False, second: str = "approver") -> str:
+    """A recording that was handed to the police, by two people."""
+    app = office.app
+    with office.connect() as conn:
+        disclosure = disclosing.draft(
+            conn, app.keyring, recipient_kind="authority", recipient="police", purpose="authority", statute="Pakkokeinolaki 8:23",
+            reference="R", recordings=[recording(office)], untold=untold, account="officer", actor=OFFICER,
+        )  # fmt: skip
+        disclosing.ask(conn, disclosure, account="officer", actor=OFFICER)
+        disclosing.approve(conn, disclosure, account=second, actor=replace(OFFICER, account=second))
+        disclosing.make(conn, app, disclosure, account=second, actor=replace(OFFICER, account=second))
+        disclosing.hand_over(conn, disclosure, "courier", years=3, account="officer", actor=OFFICER)
+    return disclosure
 
-    assert answer(sound, "disclosures").verdict == verdict
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update disclosure set sealed_facts = null",
+        "delete from decision where action = 'disclose_approve'",
+        "update decision set account = 'officer' where subject like 'DIS-%'",
+        "update decision set scope = 'x' where action = 'disclose_ask'",
+        "update disclosure set state = 'approved', handed_over_at = null, channel = null",
+    ],
+)
+def test_a_disclosure_needs_its_reference_two_people_and_a_row_beside_its_event(sound, change):
+    disclosed(sound)
+    whole = answer(sound, "disclosures").verdict
+    sound.sql.execute(change)
+
+    assert (whole, answer(sound, "disclosures").verdict) == (Verdict.kept, Verdict.broken)
+
+
+def test_what_the_law_forbids_to_tell_is_in_no_figure(sound):
+    disclosed(sound, untold=True)
+    assert answer(sound, "disclosures").verdict == Verdict.not_yet
+    disclosed(sound)
+    assert answer(sound, "disclosures").figure == "1 disclosure"
+
+
+def test_a_disclosures_second_person_opens_what_two_people_said_yes_to_and_nothing_else(sound):
+    disclosed(sound)
+    assert answer(sound, "purposes").verdict == Verdict.kept
+    opening(sound, "approver", "security")
+    assert answer(sound, "purposes").verdict == Verdict.broken
 
 
 @pytest.mark.parametrize(

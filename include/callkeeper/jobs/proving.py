@@ -329,12 +329,14 @@ def openings_and_purposes(look: Look, _: Promise) -> Answer:
     deciders = {*config.people.privacy_officers, *config.people.deputies}
     purposes: Counter[str] = Counter()
     wrong = sum(row.purpose == "subject_request" and row.ticket is None for row in rows)
+    # The second person of a disclosure may be an approver, who opens nothing otherwise.
+    disclosing = {(str(row.recording), row.account, row.purpose) for row in rows if row.disclosing}
     for opening, n in openings.items():
         _recording, account, purpose = opening
         known = purpose in PURPOSES or purpose in LAWFUL_PURPOSES
         purposes[str(purpose) if known else "no known purpose"] += n
         allowed = listeners | deciders if purpose in PURPOSES else deciders if purpose in LAWFUL_PURPOSES else set()
-        wrong += n if account not in allowed else 0
+        wrong += n if account not in allowed and opening not in disclosing else 0
     people = len({account for _, account, _ in openings})
     figure = f"{_n(openings.total(), 'opening')} by {_n(people, 'person', 'people')}"
     by_purpose = ", ".join(f"{purpose.replace('_', ' ')} {n}" for purpose, n in purposes.most_common())
@@ -443,19 +445,25 @@ def customer_register(look: Look, _: Promise) -> Answer:
 
 
 def disclosures_outside(look: Look, _: Promise) -> Answer:
-    """Every disclosure has its recipient, purpose, statute, reference and two people."""
-    told = look.bodies("disclosure")
-    if not told:
-        return _not_yet(f"Nothing was disclosed in the last {LOOK_BACK_DAYS} days.", "0 disclosures")
-    needed = ("recipient", "purpose", "statute", "reference", "approver")
-    wrong = sum(
-        not all(event.get(name) for name in needed) or event["approver"] == event.get("actor", {}).get("account")
-        for event in told
-    )
-    figure = _n(len(told), "disclosure")
+    """Every disclosure that was handed over has its recipient, purpose, statute, reference and two people, and its event in the trail.
+
+    Those that the law forbids to tell are looked at as any other, and not counted.
+    """
+    rows = list(db.queries().prove_disclosures(look.conn, since=look.since))
+    told = {e["disclosure"] for e in look.bodies("disclosure") if e["action"] == "disclosure.handed_over"}
+    wrong = sum(not row.whole for row in rows) + len(told ^ {row.disclosure for row in rows})
+    n = sum(not row.untold for row in rows)
+    figure = _n(n, "disclosure")
     if wrong:
-        says = f"{_n(wrong, 'disclosure')} of {LOOK_BACK_DAYS} days without a recipient, purpose, statute, reference or second person."
-        return _broken(figure, says, "Tell the privacy officer; the trail has each of them (class disclosure).")
+        says = (
+            f"{_n(wrong, 'disclosure')} of {LOOK_BACK_DAYS} days without a recipient, purpose, statute, reference or second "
+            "person, or in the register or in the trail only."
+        )
+        return _broken(
+            figure, says, "Tell the privacy officer: `callkeeper disclosure list`; the trail has each of them."
+        )
+    if not n:
+        return _not_yet(f"Nothing was disclosed in the last {LOOK_BACK_DAYS} days.", "0 disclosures")
     return _kept(
         figure, f"In {LOOK_BACK_DAYS} days, each with its recipient, purpose, statute, reference and two people."
     )

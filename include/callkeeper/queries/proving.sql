@@ -189,8 +189,20 @@ where (t.closed_at is null and t.state <> 'delivered')
 order by due_on, t.ticket;
 
 -- name: prove_openings
--- Who opened which recording for what since a time, and for which request.
-select recording, account, purpose, ticket from opening where at >= :since;
+-- Who opened which recording for what since a time, for which request; and whether it was for a disclosure, by one of its two people.
+select o.recording, o.account, o.purpose, o.ticket, coalesce(o.account in (d.asked_by, d.approved_by), false) as disclosing
+from opening o left join disclosure d on d.disclosure = o.disclosure where o.at >= :since;
+
+-- name: prove_disclosures
+-- What was handed over since a time: whether all is there that it takes, and who may be told of it. Two people are two rows about its
+-- scope, by the two accounts that it names.
+select d.disclosure, d.untold,
+    (d.recipient is not null or (d.statute <> '' and (d.sealed_facts is not null or d.erased_at is not null)))
+    and d.asked_by <> d.approved_by and 2 = (
+        select count(distinct x.action) from decision x where x.subject = d.disclosure and x.scope = d.scope
+          and ((x.action = 'disclose_ask' and x.account = d.asked_by) or (x.action = 'disclose_approve' and x.account = d.approved_by))
+    ) as whole
+from disclosure d where d.handed_over_at >= :since;
 
 -- name: prove_unfrozen^
 -- Requests on which the law wants a restriction at once, that nobody has decided on yet; how many of them block nothing.
