@@ -356,7 +356,7 @@ def test_a_request_is_extended_asked_about_and_closed(officer, kept):
     page = f"/tickets/{ticket}"
     assert officer.send(page, f"{page}/extend", reason="complexity").status_code == 303
     assert officer.send(page, f"{page}/ask", question="clarification").status_code == 303
-    assert "The person's answer" in words(officer.get(page))
+    assert "The person’s answer" in words(officer.get(page))
     assert officer.send(page, f"{page}/answered").status_code == 303
     assert officer.send(page, f"{page}/close", outcome="withdrawn").status_code == 303
     with kept.connect() as conn:
@@ -433,6 +433,31 @@ def test_what_a_copy_leaves_out_is_said_by_range(officer, kept):
             "mute_reason": "secret",
         } | wrong
         assert officer.send(page, f"{page}/mute", **fields).status_code == 409, wrong
+
+
+def test_what_is_wrong_is_noted_sealed_and_shown_by_its_name_alone(officer, kept):
+    ticket = found(officer, right="rectification")
+    page, (one, _) = f"/tickets/{ticket}", recordings(officer, ticket)
+    right = {"recording": one, "value": "", "day": "", "time": "", "line": ""}
+    assert (
+        officer.send(page, f"{page}/correct", **right | {"what": "number", "value": "040 999 0007"}).status_code == 303
+    )
+    shown = officer.get(page)
+    assert "put right: the caller’s number" in words(shown)
+    assert "9990007" not in shown.text
+    assert (
+        officer.send(
+            page, f"{page}/correct", **right | {"what": "time", "day": DAY.isoformat(), "time": "8:05"}
+        ).status_code
+        == 303
+    )
+    for wrong in (
+        {"what": "number", "value": "x"},
+        {"what": "time", "day": DAY.isoformat()},
+        {"what": "line", "line": "+3580"},
+        {"what": ""},
+    ):
+        assert officer.send(page, f"{page}/correct", **right | wrong).status_code == 409, wrong
 
 
 # --- letters ----------------------------------------------------------------------------------------------------------

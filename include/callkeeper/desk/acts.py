@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from callkeeper import db, tickets, wiring
 from callkeeper.clock import day_bounds_utc
 from callkeeper.desk import runs
-from callkeeper.desk.intake import a_day, calls, numbers, pick
+from callkeeper.desk.intake import a_day, a_time, calls, lines, numbers, pick
 from callkeeper.desk.runs import Runs
 from callkeeper.desk.seat import Sent
 from callkeeper.errors import NotAllowed
-from callkeeper.jobs import answering, fulfilling
+from callkeeper.jobs import answering, carrying_out, fulfilling
 from callkeeper.letters import Kind
 from callkeeper.tickets import Exclusion, Mute, State
 from callkeeper.trail.events import Actor
@@ -111,6 +112,26 @@ def mute(w: Work) -> str:
         w.conn, w.app.keyring, w.ticket, recording, mutes=ranges, channel=int(channel) if channel else None, actor=w.actor
     )  # fmt: skip
     return "muted"
+
+
+def correct(w: Work) -> str:
+    """What is to be put right of a recording; an empty value takes it back."""
+    recording = uuid(w.sent.text("recording"))
+    what = pick(w.sent, "what", tickets.CORRECTABLE, "Say what is put right.")
+    fulfilling.correct(w.conn, w.app.keyring, w.ticket, recording, what, _value(w, what), w.actor)
+    return "corrected"
+
+
+def announce(w: Work) -> str:
+    reason = pick(w.sent, "reason", tickets.LIFT_REASONS, "Say why the restriction ends.")
+    on = a_day(w.sent.text("day"), "the day on which it ends")
+    carrying_out.announce_lifting(w.conn, w.ticket, on, reason, account=w.account, actor=w.actor)
+    return "announced"
+
+
+def lift(w: Work) -> str:
+    carrying_out.lift(w.conn, w.ticket, account=w.account, actor=w.actor)
+    return "lifted"
 
 
 def close(w: Work) -> str:
@@ -214,6 +235,9 @@ ACTS: Mapping[str, Act] = {
     "/search": search,
     "/leave-out": leave_out,
     "/mute": mute,
+    "/correct": correct,
+    "/announce": announce,
+    "/lift": lift,
     "/close": close,
     "/decide": decide,
     "/release": release,
@@ -232,6 +256,23 @@ def uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise NotAllowed("One of the recordings is none.", mend="Load the page again.") from None
+
+
+def _value(w: Work, what: str) -> str | datetime | None:
+    if what == "time":
+        day, at = w.sent.text("day"), w.sent.text("time")
+        return a_time(a_day(day, "the call's day"), at) if day or at else None
+    if what == "number":
+        found = list(numbers(w.sent.text("value")))
+        if len(found) > 1:
+            raise NotAllowed("A call has one number.")
+        return found[0] if found else None
+    if what == "line":
+        line = w.sent.text("line")
+        if line and line not in {known.number for known in lines(w.app, w.conn)}:
+            raise NotAllowed("There is no such line.")
+        return line or None
+    return w.sent.text("value") or None
 
 
 def _ranges(sent: Sent) -> list[Mute]:

@@ -64,7 +64,11 @@ def _start(host: Host, door: Door, pages: Pages) -> APIRouter:
         with app.connect() as conn:
             found = fulfilling.register(conn, closed=True)
             again = set(fulfilling.resumed(conn))
-        rows = [ticket.Row(ticket=t, step=ticket.next_step(t, seat, again=t.ticket in again)) for t in found]
+            nights = {t.ticket for t in found if ticket.on_its_way(conn, t)}
+        rows = [
+            ticket.Row(ticket=t, step=ticket.next_step(t, seat, again=t.ticket in again, night=t.ticket in nights))
+            for t in found
+        ]
         return pages.show(
             request, "start.html", seat,
             mine=[r for r in rows if r.step.mine], others=[r for r in rows if not r.step.mine and r.ticket.closed_at is None],

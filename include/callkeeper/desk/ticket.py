@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
@@ -22,7 +23,7 @@ from callkeeper.desk.seat import Door, Host, Seat, Sent, actor
 from callkeeper.errors import CallkeeperError
 from callkeeper.jobs import answering, fulfilling, leading, packaging
 from callkeeper.jobs.leading import Where
-from callkeeper.tickets import State
+from callkeeper.tickets import Right, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,9 @@ class Row:
     step: Step
 
 
-def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False, recordings: int = 1) -> Step:
+def next_step(
+    t: fulfilling.Ticket, seat: Seat, *, again: bool = False, recordings: int = 1, night: bool = False
+) -> Step:
     """What comes next, in words. ``again``: it ended as deferred, and all has gone since."""
     if again:
         return Step(what="Tell the person that the rest has gone", mine=seat.officer)
@@ -52,9 +55,11 @@ def next_step(t: fulfilling.Ticket, seat: Seat, *, again: bool = False, recordin
         return Step(what=what, mine=seat.officer)
     if t.state is State.approved and tickets.takes_two(t.right, t.identity, recordings):
         return Step(what="A second person’s yes", mine=not seat.officer)
+    if t.state is State.carried_out and night:
+        return Step(what="The next night erases it (00:30)")
     what = {
         State.identity_asked: "The person proves who they are",
-        State.clarification_asked: "The person's answer",
+        State.clarification_asked: "The person’s answer",
         State.previewed: "Decide",
         State.narrowed: "Search again",
         State.approved: "callkeeper carries it out",
@@ -141,6 +146,11 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
     return router
 
 
+def on_its_way(conn: db.Connection, t: fulfilling.Ticket) -> bool:
+    """Whether of some recordings only the next night says what became of them."""
+    return t.state is State.carried_out and leading.is_on_its_way(conn, t)
+
+
 def mark(t: fulfilling.Ticket, stands: Where) -> str:
     """How a ticket stands, for the page to see that it has changed."""
     return f"{t.state}.{stands.run or '-'}.{stands.question or '-'}"
@@ -156,11 +166,11 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
     out = Counter(words.word(f.reason, "exclusion") for f in found.found if f.state == "excluded")
     tone, left = words.left(t.days_left)
     package = packaging.show(conn, reference) if seat.officer else None
-    n = len(found.chosen)
+    n, night = len(found.chosen), on_its_way(conn, t)
     two = tickets.takes_two(t.right, t.identity, n)
     return {
         "t": t, "preview": found, "kept": found.chosen, "out": dict(out), "names": names, "tone": tone, "left": left,
-        "scope": found.scope.hex()[:SCOPE_CHARACTERS], "step": next_step(t, seat, again=again, recordings=n), "again": again,
+        "scope": found.scope.hex()[:SCOPE_CHARACTERS], "step": next_step(t, seat, again=again, recordings=n, night=night), "night": night, "again": again,
         "two": two, "first": _first(conn, reference), "mark": mark(t, stands),
         "works": _works(t, stands, two),
         "counts": {names.get(c, c): n for c, n in found.counts.items()},
@@ -173,6 +183,8 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
         "sent_letters": answering.letters_sent(conn, reference) if seat.officer else (),
         "package": package, "package_until": package.expires_on - timedelta(days=1) if package else None,
         "interim": answering.INTERIM, "mute_rows": range(MUTE_ROWS), "call_rows": range(1),
+        "corrections": _corrections(conn, app, t) if seat.officer else {}, "correctable": tickets.CORRECTABLE,
+        "lift_reasons": tickets.LIFT_REASONS, "lifting": t.closed_at is not None and _restricts(conn, t),
         "lines": lines(app, conn) if seat.officer else [],
     }  # fmt: skip
 
@@ -181,6 +193,22 @@ def _works(t: fulfilling.Ticket, stands: Where, two: bool) -> bool:
     """Whether callkeeper is at work on it, or about to be: nobody is asked anything."""
     at_work = t.state is State.seconded or (t.state is State.approved and not two)
     return at_work or (stands.run is not None and stands.question is None)
+
+
+def _corrections(conn: db.Connection, app: wiring.App, t: fulfilling.Ticket) -> dict[UUID, list[str]]:
+    """Of which recordings something is put right: what, never to which value (that is sealed)."""
+    found: dict[UUID, list[str]] = {}
+    if t.right is Right.rectification and not t.erased_at:
+        for f in fulfilling.seen(conn, t.ticket).chosen:
+            found[f.recording] = [words.word(what, "correctable") for what in f.corrects]
+    return found
+
+
+def _restricts(conn: db.Connection, t: fulfilling.Ticket) -> bool:
+    """Whether a restriction of it stands, which outlasts the ticket."""
+    stands = bool(db.queries().standing_restriction(conn, ticket=t.ticket))
+    conn.rollback()
+    return stands
 
 
 def _first(conn: db.Connection, reference: str) -> str:

@@ -97,6 +97,19 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "data_protection_act_34": "Data Protection Act, section 34",
         "not_applicable": "the right does not apply here (Art. 20(1))",
     },
+    "lift": {
+        "accurate": "the data are accurate",
+        "corrected": "the data were corrected",
+        "decided": "the objection was decided",
+        "not_needed": "the person no longer needs it",
+        "asked": "the person asked for it",
+    },
+    "correctable": {
+        "number": "The caller’s number",
+        "time": "Date and time of the call",
+        "line": "Our line",
+        "statement": "A statement of the person, attached",
+    },
     "audio": {"0": "first channel", "1": "second channel"},
     "mute": {
         "other_person": "another person can be heard",
@@ -197,6 +210,15 @@ _SAID = {
     "ticket.resumed": "told the person that what was deferred has gone",
     "ticket.forgotten": "erased what was personal of the request, its term being over",
     "ticket.seen": "looked at what is searched",
+    "ticket.widened": "added more to search for, frozen too",
+    "ticket.restricted": "restricted the recordings; that outlasts the request",
+    "ticket.lifting_announced": "announced the end of the restriction",
+    "ticket.caller_suppressed": "noted that calls from the numbers are not kept",
+    "package.begun": "began to make the package",
+    "package.made": "made the package",
+    "package.ended": "ended the package",
+    "package.taken": "fetched a file of the package",
+    "passphrase.seen": "looked at the passphrase",
 }
 _MOVED = {
     "open": "noted the person's answer",
@@ -222,6 +244,10 @@ def told(event: Event) -> str:
         said = _MOVED.get(str(getattr(event, "state_after", "")), "moved it on")
     elif action == "ticket.previewed":
         said = f"searched: {counted(getattr(event, 'recordings', 0), 'recording')}"
+    elif action in ("letter.written", "letter.sent"):
+        said = f"{'printed' if action == 'letter.written' else 'sent'} a letter: {word(getattr(event, 'kind', ''), 'letter').lower()}"
+    elif action == "ticket.noted":
+        said = f"noted {'a correction' if getattr(event, 'noted', '') == 'correction' else 'reasons'}, sealed"
     else:
         said = _SAID.get(action, action.partition(".")[2].replace("_", " "))
     if reason:

@@ -283,7 +283,7 @@ def _waits_for(conn: db.Connection, found: Ticket) -> WaitsFor:
         case State.approved | State.seconded:
             return "release"
         case State.carried_out:
-            return "night" if _is_on_its_way(conn, found) else "release"
+            return "night" if is_on_its_way(conn, found) else "release"
         case State.refused:
             return "release"
         case State.released:
@@ -298,7 +298,7 @@ def _takes_two(conn: db.Connection, found: Ticket) -> bool:
     return tickets.takes_two(found.right, found.identity, len(fulfilling.seen(conn, found.ticket).chosen))
 
 
-def _is_on_its_way(conn: db.Connection, found: Ticket) -> bool:
+def is_on_its_way(conn: db.Connection, found: Ticket) -> bool:
     """Whether of some recordings that are to go it is not known yet what became of them: a night says."""
     if found.right not in fulfilling.GOES:
         return False
