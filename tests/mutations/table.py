@@ -29,11 +29,16 @@ DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migr
 VERIFIER = "trail/verify.py"
 FULFILLING = "jobs/fulfilling.py"
 LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
+CARRYING, TICKETS, RIGHTS = "jobs/carrying_out.py", "queries/tickets.sql", "migrations/versions/0005_every_right.py"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
 
 
 def sweep(name: str) -> tuple[str, ...]:
     return (f"integration/test_deleting.py::test_{name}",)
+
+
+def rights(name: str) -> tuple[str, ...]:
+    return (f"integration/test_rights.py::test_{name}",)
 
 
 def guard(name: str) -> tuple[str, ...]:
@@ -1401,5 +1406,195 @@ MUTATIONS = (
             ("package/page.js", "for (let n = 0; n < chunks.length; n += 1) {", "for (let n = 0; n < 0; n += 1) {"),
         ),
         tests=("integration/test_package_page.py::test_what_was_changed_cut_or_reordered_does_not_open",),
+        guard="what a copy leaves out is a part of the scope",
+        change="ids are all of it",
+        edits=(("tickets.py", "    if channel is not None or mutes:\n", "    if False:\n"),),
+        tests=(
+            *rights("what_the_copy_leaves_out_is_a_part_of_what_is_approved"),
+            *rights("a_redaction_after_the_yes_stops_what_was_approved"),
+        ),
+    ),
+    Mutation(
+        guard="what is put right is a part of the scope",
+        change="ids are all of it",
+        edits=(("tickets.py", "    if corrected:\n        said", "    if False:\n        said"),),
+        tests=(*rights("another_correction_is_another_scope_and_none_is_no_rectification"),),
+    ),
+    Mutation(
+        guard="a no takes every earlier yes back",
+        change="the yes stays",
+        edits=((FULFILLING, " or found.decision < no:", ":"),),
+        tests=(
+            *rights("the_second_persons_no_takes_the_first_yes_back_for_good"),
+            *rights("a_copy_is_taken_back_and_no_earlier_yes_counts"),
+        ),
+    ),
+    Mutation(
+        guard="the second yes is said to the first",
+        change="to any",
+        edits=((FULFILLING, "        if last.decision < first.decision:\n", "        if False:\n"),),
+        tests=(*rights("a_second_yes_that_is_older_than_the_first_does_not_count"),),
+    ),
+    Mutation(
+        guard="two yeses are two people's when they are carried out, too",
+        change="one may have written both",
+        edits=((FULFILLING, "        if last.account == first.account:\n", "        if False:\n"),),
+        tests=(*rights("a_changed_row_in_another_persons_name_is_no_second_yes"),),
+    ),
+    Mutation(
+        guard="more to search is frozen under the blockers' lock",
+        change="without waiting",
+        edits=(
+            (
+                FULFILLING,
+                "    db.lock_blockers(conn, exclusive=True)\n    row = for_change(conn, ticket)\n    if row.state not in (State.open",
+                "    row = for_change(conn, ticket)\n    if row.state not in (State.open",
+            ),
+        ),
+        tests=(*rights("more_to_search_waits_for_whoever_decides_on_deletions"),),
+    ),
+    Mutation(
+        guard="whose a further number is has to be proven",
+        change="it is as the first one",
+        edits=((FULFILLING, "        q.identity_unproven(conn, ticket=ticket)\n", "        pass\n"),),
+        tests=(*rights("a_clarification_brings_more_to_search_and_freezes_it_at_once"),),
+    ),
+    Mutation(
+        guard="exactly the released package is handed over",
+        change="any",
+        edits=((FULFILLING, "let_go is None or let_go.scope != scope:", "let_go is None:"),),
+        tests=(*rights("another_package_than_the_released_one_is_not_handed_over"),),
+    ),
+    Mutation(
+        guard="a package is handed over once it was released",
+        change="its letter's word is enough",
+        edits=((FULFILLING, "        if _has_package(conn, ticket):\n", "        if False:\n"),),
+        tests=(*rights("a_copy_is_made_released_as_it_is_and_handed_over"),),
+    ),
+    Mutation(
+        guard="a copy that is waited for defers no erasure",
+        change="it counts as a legal ground",
+        edits=((TICKETS, "b.kind <> 'access_freeze' and covers(b, l.recording", "covers(b, l.recording"),),
+        tests=(*rights("a_copy_that_somebody_waits_for_defers_nothing_and_comes_first"),),
+    ),
+    Mutation(
+        guard="an erasure decides on what is in quarantine",
+        change="it stays there",
+        edits=(
+            (
+                CARRYING,
+                "        *q.plan_quarantined(conn, recordings=recordings, trigger=trigger, decision=decision),\n",
+                "",
+            ),
+        ),
+        tests=(*rights("a_quarantined_call_in_the_scope_is_decided_with_it"),),
+    ),
+    Mutation(
+        guard="a restriction outlasts its ticket",
+        change="it ends with it",
+        edits=((TICKETS, " and b.blocker is distinct from t.standing order by b.placed_at", "  order by b.placed_at"),),
+        tests=(*rights("a_restriction_outlasts_its_ticket_over_exactly_what_was_confirmed"),),
+    ),
+    Mutation(
+        guard="a restriction is placed under the blockers' lock",
+        change="without waiting",
+        edits=(
+            (
+                CARRYING,
+                'ends with the ticket as ever.\n    """\n    fulfilling.show(conn, ticket)\n    db.lock_blockers(conn, exclusive=True)\n',
+                'ends with the ticket as ever.\n    """\n    fulfilling.show(conn, ticket)\n',
+            ),
+        ),
+        tests=(*rights("a_restriction_takes_the_blockers_lock"),),
+    ),
+    Mutation(
+        guard="the person is told before a restriction ends",
+        change="nobody is",
+        edits=((CARRYING, "    if standing.told_at is None:\n", "    if False:\n"),),
+        tests=(
+            *rights("a_restriction_is_lifted_on_the_day_of_which_the_person_was_told"),
+            *rights("a_day_that_is_announced_anew_is_told_anew"),
+        ),
+    ),
+    Mutation(
+        guard="a restriction ends on the day that was told",
+        change="before",
+        edits=((CARRYING, "    if standing.today < standing.lifts_on:\n", "    if False:\n"),),
+        tests=(*rights("a_restriction_is_lifted_on_the_day_of_which_the_person_was_told"),),
+    ),
+    Mutation(
+        guard="a ticket is not forgotten while its restriction stands",
+        change="its letters' facts go",
+        edits=((TICKETS, "b where b.blocker = ticket.standing and b.ended_at is null)", "b where false)"),),
+        tests=(*rights("a_ticket_is_not_forgotten_while_its_restriction_stands"),),
+    ),
+    Mutation(
+        guard="an upheld objection ends its own restriction",
+        change="it keeps what is to go",
+        edits=((CARRYING, "    fulfilling.free(conn, ticket, actor)\n", ""),),
+        tests=(*rights("an_objection_that_is_upheld_erases_and_keeps_out_what_comes"),),
+    ),
+    Mutation(
+        guard="an upheld objection keeps out what is still to come",
+        change="nothing is suppressed",
+        edits=((CARRYING, "    if marks:\n", "    if False:\n"),),
+        tests=(*rights("an_objection_that_is_upheld_erases_and_keeps_out_what_comes"),),
+    ),
+    Mutation(
+        guard="the database suppresses a caller by two people's row",
+        change="on the application's word",
+        edits=(
+            (
+                RIGHTS,
+                "    if not exists (select from decision where subject = of_ticket and action = 'dsr_second') then",
+                "    if false then",
+            ),
+        ),
+        tests=(*rights("without_two_peoples_rows_the_database_suppresses_nobody"),),
+    ),
+    Mutation(
+        guard="the database reviews a suppression by a person's row",
+        change="on the application's word",
+        edits=((RIGHTS, "    if not decided_now(of_ticket, 'dsr_suppression') then", "    if false then"),),
+        tests=(*rights("without_two_peoples_rows_the_database_suppresses_nobody"),),
+    ),
+    Mutation(
+        guard="the vendor's later word does not undo a rectification",
+        change="it does",
+        edits=(
+            ("queries/staging.sql", "where r.rectified is not null and c.recording", "where false and c.recording"),
+        ),
+        tests=(
+            *rights("the_vendors_later_word_undoes_nothing_that_was_put_right"),
+            *rights("a_line_put_right_keeps_its_company_whatever_the_vendor_says"),
+        ),
+    ),
+    Mutation(
+        guard="what a blocker covered stays covered when it is put right",
+        change="it is let go",
+        edits=(
+            (CARRYING, "        kept = list(q.keep_rectified(conn, **facts))\n", "        kept: list[db.Row] = []\n"),
+        ),
+        tests=(*rights("what_a_blocker_covered_stays_covered_and_what_names_it_now_covers_it"),),
+    ),
+    Mutation(
+        guard="nothing is put right of what is being deleted",
+        change="it is",
+        edits=((CARRYING, ' or there[r].state == "sending"]', "]"),),
+        tests=(*rights("nothing_is_put_right_of_what_is_being_deleted"),),
+    ),
+    Mutation(
+        guard="nobody's line is not put right to",
+        change="it is",
+        edits=((CARRYING, "    if owner is None:\n", "    if False:\n"),),
+        tests=(*rights("a_call_on_a_day_on_which_the_line_was_nobodys_is_not_put_right_to_it"),),
+    ),
+    Mutation(
+        guard="a restriction lapses only after its end was announced",
+        change="any time",
+        edits=(
+            (VERIFIER, '                self._changed.append((id_, str(event.get("blocker")), "lift", where))\n', ""),
+        ),
+        tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
     ),
 )

@@ -519,10 +519,27 @@ IN_THE_LOG: list[tuple[str, Callable[[Log], None], set[str]]] = [
     ("a hold released unasked", trail(("blocker", "blocker.ended", {**HOLD, "why": "released"})), {"changed_unasked"}),
     ("a hold extended unasked", trail(("blocker", "blocker.extended", {**HOLD, "review_on": "2027-01-01"})), {"changed_unasked"}),
     ("a hold that ends as if a request had placed it", trail(("blocker", "blocker.lapsed", {**HOLD, "ticket": "DSR-2026-0001"})), {"changed_unasked"}),
+    ("a hold whose end is announced as if it were a restriction", trail(("ticket", "ticket.lifting_announced", {
+        **HOLD, "ticket": "DSR-2026-0001", "lifts_on": "2026-12-01", "reason": "asked"})), {"changed_unasked"}),
+    ("a restriction that ends of which nobody was told", trail(
+        ("ticket", "ticket.restricted", {**HOLD, "ticket": "DSR-2026-0001", "recordings": 2, "review_on": "2027-11-25"}),
+        ("blocker", "blocker.lapsed", {**HOLD, "ticket": "DSR-2026-0001"}),
+    ), {"changed_unasked"}),
     ("a hold asked to be extended, and released", trail(
         ("blocker", "blocker.change_asked", {**HOLD, "change": "extend"}), ("blocker", "blocker.ended", {**HOLD, "why": "released"}),
     ), {"changed_unasked"}),
 ]  # fmt: skip
+
+
+def test_a_restriction_may_lapse_once_its_end_was_announced(tmp_path):
+    log, ticket = a_story(), {**HOLD, "ticket": "DSR-2026-0001"}
+    trail(
+        ("ticket", "ticket.restricted", {**ticket, "recordings": 2, "review_on": "2027-11-25"}),
+        ("ticket", "ticket.lifting_announced", {**ticket, "lifts_on": "2026-12-01", "reason": "asked"}),
+        ("blocker", "blocker.lapsed", ticket),
+    )(log)
+
+    assert judged(tmp_path, log).ok
 
 
 @pytest.mark.parametrize(("change", "found"), [case[1:] for case in IN_THE_LOG], ids=[case[0] for case in IN_THE_LOG])

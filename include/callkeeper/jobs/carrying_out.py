@@ -298,6 +298,7 @@ def _rectify(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
     for c in fulfilling.corrections(conn, app.keyring, ticket):
         if c.recording in chosen:
             drafts.setdefault(c.recording, {})[c.what] = c.after
+    q.hold_ways_out(conn, recordings=list(drafts))
     there = {r.recording: r for r in q.lock_catalogued(conn, recordings=list(drafts))}
     if lost := [r for r in drafts if r not in there or there[r].state == "sending"]:
         raise NotAllowed(

@@ -326,15 +326,15 @@ on conflict (ticket, recording, what) do update set sealed_before = excluded.sea
 -- It is not to be put right after all.
 delete from ticket_correction where ticket = :ticket and recording = :recording and what = :what and applied_at is null;
 
+-- name: hold_ways_out!
+-- Nobody sends these until the transaction ends. What is sent already is left to who sends: it takes the same rows the other way round.
+select from deletion where recording = any (:recordings) and state <> 'sending' order by recording for update;
+
 -- name: lock_catalogued
--- Rows of the catalogue, and how far their ways out have come, for nobody else to change until the transaction ends.
-with d as (
-    select recording, state from deletion where recording = any (:recordings) order by recording for update
-), r as (
-    select recording, controller, vendor, line, direction, started_at, identity from recording
-    where recording = any (:recordings) order by recording for update
-)
-select r.recording, r.controller, r.vendor, r.line, r.direction, r.started_at, r.identity, d.state from r left join d using (recording) order by 1;
+-- Rows of the catalogue, for nobody else to change until the transaction ends; and how far their ways out have come.
+select r.recording, r.controller, r.vendor, r.line, r.direction, r.started_at, r.identity,
+    (select d.state from deletion d where d.recording = r.recording) as state
+from recording r where r.recording = any (:recordings) order by r.recording for update of r;
 
 -- name: line_owner$
 -- Whose line it was at that time, by the register in force; null: nobody's.

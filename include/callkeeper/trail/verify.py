@@ -1559,9 +1559,13 @@ class _Meaning:
                 self._asked[change] = min(id_, self._asked.get(change, id_))
             case "blocker.extended":
                 self._changed.append((id_, str(event.get("blocker")), "extend", where))
+            case "ticket.restricted":
+                restricted = str(event.get("blocker")), "lift"
+                self._asked[restricted] = min(id_, self._asked.get(restricted, id_))
             case "ticket.lifting_announced":
                 lapse = str(event.get("blocker")), "lapse"
                 self._asked[lapse] = min(id_, self._asked.get(lapse, id_))
+                self._changed.append((id_, str(event.get("blocker")), "lift", where))
             case "ticket.opened" | "ticket.widened":
                 # What a request froze may go with it, and nothing else may go so: a hold takes two people, a restriction that
                 # stands a day on which the person was told of its end.
