@@ -28,8 +28,8 @@ class Mutation:
 DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migrations/versions/0002_let_go.py"
 VERIFIER = "trail/verify.py"
 FULFILLING = "jobs/fulfilling.py"
-LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
 CARRYING, TICKETS, RIGHTS = "jobs/carrying_out.py", "queries/tickets.sql", "migrations/versions/0005_every_right.py"
+LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
 
 
@@ -1406,6 +1406,8 @@ MUTATIONS = (
             ("package/page.js", "for (let n = 0; n < chunks.length; n += 1) {", "for (let n = 0; n < 0; n += 1) {"),
         ),
         tests=("integration/test_package_page.py::test_what_was_changed_cut_or_reordered_does_not_open",),
+    ),
+    Mutation(
         guard="what a copy leaves out is a part of the scope",
         change="ids are all of it",
         edits=(("tickets.py", "    if channel is not None or mutes:\n", "    if False:\n"),),
