@@ -445,13 +445,12 @@ def test_a_deferral_is_told_both_times_and_never_why(kept, kind):
     assert "have now been erased" in " ".join(written(kept, ticket, Kind.erasure_resumed).split())
 
 
-def test_a_letter_of_deferral_is_not_printed_where_only_a_copy_comes_first(kept):
+def test_what_waits_for_a_copy_is_not_said_to_be_kept_by_a_legal_ground(kept):
     opened(kept)  # somebody wants a copy
     ticket = erased(kept)
 
-    assert final(kept, ticket) is Kind.erasure_deferred
-    with pytest.raises(NotAllowed, match="copies come first"):
-        written(kept, ticket)
+    with pytest.raises(NotAllowed, match="2 of its recordings are still on their way"):
+        written(kept, ticket, Kind.erasure_deferred)
 
 
 def test_recipients_are_told_before_the_letter_says_that_they_were(kept):
@@ -485,6 +484,74 @@ def test_a_recipient_that_could_not_be_told_is_told_of_so(kept):
         answering.sent(conn, ticket, "recipient_notice", "other", disclosure=which, impossible=True, account="officer", actor=OFFICER)  # fmt: skip
 
     assert "it has not been possible to inform them" in " ".join(written(kept, ticket).split())
+
+
+# --- the other rights -------------------------------------------------------------------------------------------------
+
+
+def carried_out(office: Installation, ticket: str) -> str:
+    with office.connect() as conn:
+        carrying_out.carry_out(conn, office.app, ticket, OFFICER)
+    return ticket
+
+
+def test_a_rectifications_letter_says_what_was_and_what_is_and_speaks_of_nothing_else(kept):
+    which = given(kept, company="phm")
+    ticket = found(kept, Right.rectification)
+    with kept.connect() as conn:
+        keyring = kept.app.keyring
+        first = fulfilling.seen(conn, ticket).found[0].recording
+        fulfilling.correct(conn, keyring, ticket, first, "time", at(8, 30), OFFICER)
+        fulfilling.correct(conn, keyring, ticket, first, "number", OTHER, OFFICER)
+        fulfilling.correct(conn, keyring, ticket, first, "statement", "It was not me.", OFFICER)
+        scope = fulfilling.seen(conn, ticket).scope
+        if fulfilling.approve(conn, keyring, ticket, scope=scope, account="officer", actor=OFFICER):
+            fulfilling.second(conn, ticket, scope=scope, account="approver", actor=ACTOR)
+    carried_out(kept, ticket)
+
+    assert final(kept, ticket) is Kind.completed_rectification
+    told = facts(kept, ticket)
+    assert [(r.started_at, r.outcome) for r in told.recordings] == [(at(8, 30), "corrected")]
+    assert [(c.recording, c.what, c.before, c.after) for c in told.corrections] == [
+        (1, "number", "040 9990001", "040 9990002"),
+        (1, "statement", None, None),
+        (1, "time", "24 November 2026, 08:00", "24 November 2026, 08:30"),
+    ]
+    with pytest.raises(NotAllowed, match="nobody has told"):
+        written(kept, ticket)
+    assert "08:30" in written(kept, ticket, Kind.recipient_notice, disclosure=which)
+
+
+def test_a_restrictions_letter_has_its_review_and_its_end_is_told_before(kept):
+    ticket = carried_out(kept, agreed(kept, Right.restriction))
+
+    assert final(kept, ticket) is Kind.completed_restriction
+    assert facts(kept, ticket).review_on == kept.value("select review_on from blocker where ended_at is null and case_ref = %s and recordings is not null", ticket)  # fmt: skip
+    assert "have restricted the processing" in " ".join(written(kept, ticket).split())
+    with kept.connect() as conn:
+        carrying_out.announce_lifting(
+            conn, ticket, TODAY + timedelta(14), "not_needed", account="officer", actor=OFFICER
+        )
+    assert Kind.restriction_lifting in due(kept, ticket)
+    assert "will be lifted on 9 December 2026" in " ".join(written(kept, ticket, Kind.restriction_lifting).split())
+    sent(kept, ticket, Kind.restriction_lifting)
+    assert Kind.restriction_lifting not in due(kept, ticket)
+
+
+def test_an_upheld_objections_letter_says_until_when_calls_are_not_kept(kept):
+    ticket = erased(kept, Right.objection)
+
+    assert final(kept, ticket) is Kind.completed_objection
+    assert facts(kept, ticket).suppressed_until == date(2027, 11, 25)
+    assert "this is in force until 25 November 2027" in " ".join(written(kept, ticket).split())
+
+
+@pytest.mark.parametrize("right", [Right.erasure, Right.rectification, Right.restriction])
+def test_nothing_found_is_said_for_every_right(kept, right):
+    ticket = found(kept, right, numbers=[E164("+358409990009")])
+
+    assert final(kept, ticket) is Kind.no_data
+    assert "No call recordings were found" in written(kept, ticket)
 
 
 # --- a no -------------------------------------------------------------------------------------------------------------

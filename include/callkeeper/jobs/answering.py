@@ -103,7 +103,8 @@ def due(conn: db.Connection, ticket: str) -> tuple[Kind, ...]:
     row = case.row
     if row.extended_to and not answered and row.today <= row.due_on and not case.was_sent(Kind.extension):
         asks.append(Kind.extension)
-    if row.lifts_on and row.today < row.lifts_on and not case.was_sent(Kind.restriction_lifting):
+    standing = db.queries().standing_restriction(conn, ticket=ticket) if row.lifts_on else None
+    if standing and standing.announced_at and standing.told_at is None and row.today < row.lifts_on:
         asks.append(Kind.restriction_lifting)
     if case.notices_due:
         asks.append(Kind.recipient_notice)
@@ -258,7 +259,11 @@ class _Case:
     @cached_property
     def rows(self) -> list[db.Row]:
         """The recordings of the answer, those that the officer refused for others' sake too."""
-        return list(db.queries().answer_recordings(self.conn, ticket=self.ticket, months=RETENTION_MONTHS))
+        rows = list(db.queries().answer_recordings(self.conn, ticket=self.ticket, months=RETENTION_MONTHS))
+        if self.right is Right.rectification and self.state in _DECIDED:
+            # Of what was found, what nothing was wrong with is not spoken of.
+            rows = [r for r in rows if r.outcome == "corrected" or r.refused]
+        return rows
 
     @cached_property
     def sent(self) -> tuple[Sent, ...]:
@@ -380,11 +385,6 @@ class _Case:
             raise NotAllowed(
                 f"The letter says which recipients were told, and nobody has told {', '.join(left)}.",
                 mend=f"`callkeeper ticket letter {self.ticket} recipient_notice`, then `callkeeper ticket sent`.",
-            )
-        elif kind is Kind.erasure_deferred and any(r.copy_first for r in self.rows if self.outcome(r) == "deferred"):
-            raise NotAllowed(
-                "Somebody has asked for a copy of what would be erased: copies come first.",
-                mend="Deliver that copy; the night after it erases, and nothing is deferred.",
             )
 
     @property

@@ -13,7 +13,7 @@ from ticket t where t.ticket = :ticket;
 
 -- name: answer_recordings
 -- What a ticket's answer is about, and what the officer refused of it for others' sake. kept: something else than a request that is
--- open blocks it; copy_first: what blocks its erasure is only somebody's wish for a copy. An erasure's outcome is the journal's word.
+-- open blocks it. An erasure's outcome is the journal's word; what only waits for a copy of somebody's is not deferred.
 with mine as (
     select f.recording, f.controller, f.mutes, f.channel, f.outcome, f.outcome_at, f.state = 'excluded' as refused, t.access_right
     from ticket_recording f join ticket t on t.ticket = f.ticket
@@ -29,11 +29,11 @@ select c.recording, c.controller, k.name as company, c.vendor, c.mutes, c.channe
     helsinki_day(c.eligible_at) as eligible_on, c.eligible_at <= callkeeper_now() as expired, helsinki_day(c.store_gone_at) as gone_on,
     coalesce(c.store_gone_at, c.outcome_at) as done_at, c.store_gone_at is not null and c.deletion <> 'done' as vendor_open,
     case when c.access_right not in ('erasure', 'objection') then c.outcome when c.store_gone_at is not null then 'erased'
-        when c.deletion = 'blocked' then 'deferred' when c.deletion is null then c.outcome end as outcome,
-    x.kept, x.copy and not x.kept as copy_first
+        when c.deletion = 'blocked' then case when x.blocked then 'deferred' end when c.deletion is null then c.outcome end as outcome,
+    x.kept
 from call c left join controller k on k.controller = c.controller
 cross join lateral (
-    select coalesce(bool_or(o.ticket is null or o.standing = b.blocker), false) as kept, coalesce(bool_or(b.kind = 'access_freeze'), false) as copy
+    select coalesce(bool_or(o.ticket is null or o.standing = b.blocker), false) as kept, coalesce(bool_or(b.kind <> 'access_freeze'), false) as blocked
     from blocker b left join ticket o on o.ticket = b.case_ref and o.closed_at is null
     where b.ended_at is null and covers(b, c.recording, c.controller, c.line, c.pseudonym, c.started_at)
 ) x
