@@ -51,7 +51,7 @@ setup: ## make .venv from the lock, with the callkeeper command in it
 	printf '%s' "$$wanted" > $(STAMP)
 	say "Ready: $(BIN)/callkeeper"
 
-demo: setup ## start everything, import ten days of calls, let half-year-old ones go, and show the proof
+demo: setup ## start everything, import ten days of calls, let half-year-old ones go, show the proof, and ask the officer
 	@$(BIN)/callkeeper demo
 
 up: setup ## start Postgres, the object store and Airflow on this machine

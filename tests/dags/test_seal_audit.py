@@ -66,7 +66,7 @@ def test_a_red_run_stays_red_under_its_sealing_and_a_green_one_green(tmp_path):
     }
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("real_run.py")), "carry_out", "seal", "none"],
+        [sys.executable, str(Path(__file__).with_name("real_run.py")), "legal_hold", "carry_out", "seal", "none"],
         env=environment, check=False, capture_output=True, text=True,
     )  # fmt: skip
 

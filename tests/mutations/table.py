@@ -29,6 +29,7 @@ DELETING, DELETIONS, SCHEMA = "jobs/deleting.py", "queries/deletions.sql", "migr
 VERIFIER = "trail/verify.py"
 FULFILLING = "jobs/fulfilling.py"
 CARRYING, TICKETS, RIGHTS = "jobs/carrying_out.py", "queries/tickets.sql", "migrations/versions/0005_every_right.py"
+LEADING = "jobs/leading.py"
 LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
 
@@ -1598,5 +1599,74 @@ MUTATIONS = (
             (VERIFIER, '                self._changed.append((id_, str(event.get("blocker")), "lift", where))\n', ""),
         ),
         tests=("unit/test_verify.py::test_what_is_wrong_with_a_log_is_found_by_name",),
+    ),
+    Mutation(
+        guard="one run has a ticket",
+        change="every run that comes",
+        edits=(
+            (
+                LEADING,
+                "    if not taken_over and (other := _other(ticket, row, run, lives)):\n",
+                "    if False and (other := ''):\n",
+            ),
+        ),
+        tests=(
+            "integration/test_leading.py::test_a_second_run_is_told_which_one_has_the_ticket",
+            "integration/test_leading.py::test_a_run_at_work_is_not_taken_over",
+        ),
+    ),
+    Mutation(
+        guard="an answer counts in the run that has the ticket",
+        change="in any run",
+        edits=((LEADING, "    if row is None or row.run != run:\n", "    if row is None:\n"),),
+        tests=("integration/test_leading.py::test_a_run_taken_over_by_a_deputy_has_no_say_any_more",),
+    ),
+    Mutation(
+        guard="an answer counts from people with its duty",
+        change="from anybody",
+        edits=(
+            (
+                LEADING,
+                "    if not controllers.duties(conn, app.config, account).intersection(ANSWERERS[question]):\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=("integration/test_leading.py::test_an_answer_of_somebody_who_has_no_such_duty_does_not_count",),
+    ),
+    Mutation(
+        guard="a yes repeats the scope that was shown",
+        change="it says nothing",
+        edits=(
+            (
+                LEADING,
+                '    return whole if len(said) >= SCOPE_CHARACTERS and whole.hex().startswith(said) else b""\n',
+                "    return whole\n",
+            ),
+        ),
+        tests=("integration/test_leading.py::test_a_yes_repeats_the_scope_that_was_shown",),
+    ),
+    Mutation(
+        guard="a run takes the ticket's own right",
+        change="any",
+        edits=((LEADING, "    if right != found.right:\n", "    if False:\n"),),
+        tests=("integration/test_leading.py::test_a_run_that_may_not_begin_is_refused_in_words",),
+    ),
+    Mutation(
+        guard="a question is asked of named people",
+        change="of whoever may answer",
+        edits=(("connections.py", "    if not ids:\n", "    if False:\n"),),
+        tests=("dags/test_subject_request.py::test_nothing_is_asked_where_nobody_has_an_account",),
+    ),
+    Mutation(
+        guard="a task that was marked by hand is no answer",
+        change="it is one",
+        edits=(
+            (
+                "connections.py",
+                '    if not (detail.get("response_received") and who and chosen):\n',
+                "    if False:\n",
+            ),
+        ),
+        tests=("dags/test_subject_request.py::test_a_task_that_was_marked_by_hand_is_no_answer",),
     ),
 )
