@@ -73,6 +73,8 @@ def _day(description: str) -> Param:
     doc_md=__doc__,
     tags=["callkeeper", "by hand", "hold"],
     schedule=None,
+    # By hand only: there is nothing that a pause would hold back but a person.
+    is_paused_upon_creation=False,
     catchup=False,
     # Nobody's word is in a scheduled run, a backfill's, or another DAG's.
     allowed_run_types=["manual"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,3 +118,28 @@ def test_a_relay_that_is_down_fails_the_task_for_a_retry_that_tells(morning):
     morning.down = False
     morning()
     assert len(morning.mails) == 1
+
+
+def test_the_data_team_is_told_which_dags_are_paused(morning, monkeypatch):
+    import httpx
+
+    from callkeeper import connections
+
+    def airflow(request: httpx.Request) -> httpx.Response:
+        assert (request.url.path, request.url.params["paused"], request.url.params["tags"]) == (
+            "/api/v2/dags",
+            "true",
+            "callkeeper",
+        )
+        return httpx.Response(200, json={"dags": [{"dag_id": "reconcile"}, {"dag_id": "legal_hold"}]})
+
+    @contextmanager
+    def signed_in(_: Any) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url="http://airflow", transport=httpx.MockTransport(airflow)) as http:
+            yield http
+
+    monkeypatch.setattr(connections, "_airflow", signed_in)
+    morning()
+
+    (told,) = [mail for to, mail in morning.mails if to == "" and "paused" in mail.subject]
+    assert told.text.startswith("These DAGs are paused, and so never run: legal_hold, reconcile.")

@@ -579,3 +579,15 @@ def test_facts_come_from_a_file_too_and_are_on_no_command_line(desk, kept, tmp_p
         desk("draft", "--recording", which, "--facts", str(facts), "--as", "officer")
     options = {opt for c in command.group.commands.values() for p in c.params for opt in p.opts}
     assert not options & {"--authority", "--statute", "--reference", "--recipient"}
+
+
+def test_a_package_that_was_taken_back_is_gone_from_the_store_by_the_next_night(kept):
+    disclosure = made(kept)
+    assert len(list(kept.app.store.versions("pkg/"))) == 1
+    act(kept, disclosure, "withdraw")
+    kept.go_live()
+    kept.later(days=1)
+
+    kept.sweep("tonight")
+    assert list(kept.app.store.versions("pkg/")) == []
+    assert kept.value("select count(*) from package where gone_at is null") == 0

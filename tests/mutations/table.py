@@ -30,8 +30,13 @@ VERIFIER = "trail/verify.py"
 FULFILLING = "jobs/fulfilling.py"
 CARRYING, TICKETS, RIGHTS = "jobs/carrying_out.py", "queries/tickets.sql", "migrations/versions/0005_every_right.py"
 LEADING = "jobs/leading.py"
+DISCLOSING = "jobs/disclosing.py"
 LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
+
+
+def disclosing(name: str) -> tuple[str, ...]:
+    return (f"integration/test_disclosing.py::test_{name}",)
 
 
 def sweep(name: str) -> tuple[str, ...]:
@@ -1668,5 +1673,110 @@ MUTATIONS = (
             ),
         ),
         tests=("dags/test_subject_request.py::test_a_task_that_was_marked_by_hand_is_no_answer",),
+        guard="a disclosure's second person is another one",
+        change="she may be the first",
+        edits=((DISCLOSING, "    if row.asked_by == account:\n", "    if False:\n"),),
+        tests=("dags/test_disclose.py::test_two_runs_by_two_accounts_make_a_package_and_a_third_hands_it_over",),
+    ),
+    Mutation(
+        guard="a disclosure's package asks for two people's rows",
+        change="for its state",
+        edits=(
+            (
+                DISCLOSING,
+                'first, other = _yes(conn, row, "disclose_ask"), _yes(conn, row, "disclose_approve")\n    if first.account == other.account:',
+                "if False:",
+            ),
+            (DISCLOSING, " or bytes(row.scope) != other.scope:", ":"),
+        ),
+        tests=disclosing("a_package_takes_two_yeses_as_rows_and_no_state_stands_for_them"),
+    ),
+    Mutation(
+        guard="a yes to a disclosure is to exactly these recordings and this recipient",
+        change="to its number",
+        edits=((DISCLOSING, "    if scope != bytes(row.scope):\n", "    if False:\n"),),
+        tests=disclosing("a_yes_is_to_exactly_these_recordings_and_this_recipient"),
+    ),
+    Mutation(
+        guard="what is closed to a purpose is not given for it",
+        change="whatever is in the catalogue",
+        edits=((DISCLOSING, "        closed += listening.may_open(outcome, purpose, who) is not None\n", ""),),
+        tests=(
+            *disclosing("what_is_closed_to_ordinary_use_is_given_to_no_company_and_a_hold_opens_it_to_an_authority"),
+            *disclosing("what_is_past_its_term_and_held_by_nothing_is_given_to_nobody"),
+        ),
+    ),
+    Mutation(
+        guard="what may not be told is not there for anybody but officers",
+        change="it is",
+        edits=((DISCLOSING, "    if row is None or (row.untold and not officer):\n", "    if row is None:\n"),),
+        tests=(
+            *disclosing("what_the_law_forbids_to_tell_is_there_for_officers_only"),
+            "dags/test_disclose.py::test_nobodys_run_does_nothing_and_what_may_not_be_told_is_not_there",
+        ),
+    ),
+    Mutation(
+        guard="what may not be told is in no letter",
+        change="it is",
+        edits=(
+            (
+                "queries/disclosures.sql",
+                " and d.state = 'handed_over' and (:officer or not d.untold)",
+                " and d.state = 'handed_over' and :officer is not null",
+            ),
+        ),
+        tests=disclosing("what_the_law_forbids_to_tell_is_there_for_officers_only"),
+    ),
+    Mutation(
+        guard="a copy is what import kept",
+        change="what is in the store",
+        edits=((DISCLOSING, "    if copy.sha256 != kept:\n", "    if False:\n"),),
+        tests=disclosing("a_copy_that_is_not_what_import_kept_stops_the_package"),
+    ),
+    Mutation(
+        guard="the opening is committed before a byte is read",
+        change="with the package",
+        edits=(
+            (
+                DISCLOSING,
+                '    append(conn, actor, (), alike=alike)\n    conn.commit()\n    reach("disclosure.begun")\n    now = db.now(conn)\n    conn.rollback()\n',
+                '    append(conn, actor, (), alike=alike)\n    reach("disclosure.begun")\n    now = db.now(conn)\n',
+            ),
+        ),
+        tests=disclosing("each_copy_is_an_opening_before_a_byte_is_read"),
+    ),
+    Mutation(
+        guard="a company is given no number",
+        change="it is",
+        edits=(
+            (
+                DISCLOSING,
+                '    if row.recipient_kind == "authority" and r.sealed_number:\n',
+                "    if r.sealed_number:\n",
+            ),
+        ),
+        tests=disclosing("a_company_is_given_no_number"),
+    ),
+    Mutation(
+        guard="the yes to what waits is asked of the duties in force",
+        change="where somebody signs in only",
+        edits=(
+            (
+                "jobs/approving.py",
+                "    if controllers.duties_in_force(conn, account).isdisjoint(APPROVERS[subject]):\n",
+                "    if False:\n",
+            ),
+        ),
+        tests=(
+            "integration/test_approve.py::test_the_yes_is_the_officers_whatever_asks_for_it_and_a_surplus_the_approvers_too",
+        ),
+    ),
+    Mutation(
+        guard="the promise asks two people's rows of each disclosure",
+        change="its state",
+        edits=(("jobs/proving.py", "    wrong = sum(not row.whole for row in rows) + ", "    wrong = "),),
+        tests=(
+            "integration/test_proving.py::test_a_disclosure_needs_its_reference_two_people_and_a_row_beside_its_event",
+        ),
     ),
 )
