@@ -1673,6 +1673,8 @@ MUTATIONS = (
             ),
         ),
         tests=("dags/test_subject_request.py::test_a_task_that_was_marked_by_hand_is_no_answer",),
+    ),
+    Mutation(
         guard="a disclosure's second person is another one",
         change="she may be the first",
         edits=((DISCLOSING, "    if row.asked_by == account:\n", "    if False:\n"),),
