@@ -11,6 +11,8 @@ from uuid import UUID
 import psycopg
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from asking import (
     CALLER,
@@ -37,9 +39,10 @@ from callkeeper.jobs import carrying_out, explaining, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.phone import E164, normalise
 from callkeeper.tickets import Call, Mute, Right
+from decision_table import Facts, outcome
 from deliver import PHM, deliver
 from deliver import Call as Delivered
-from installation import ACTOR, DAY, OFFICER, Installation, at, counts
+from installation import ACTOR, DAY, NOW, OFFICER, Installation, at, counts
 
 NEW = E164("+358409990003")
 PHM_LINE = E164("+358102708001")
@@ -1179,3 +1182,66 @@ def test_a_copy_is_rejected_taken_back_and_an_objection_reviewed_at_the_command_
 
     assert command("suppressed", objection, "--until", "2027-05-01").endswith("not kept until 2027-05-01.\n")
     assert command("suppressed", objection, "--end").endswith("kept again.\n")
+
+
+# --- the table of the requirements (section 2), by real requests ------------------------------------------------------
+
+AFTER = datetime(2027, 5, 26, 0, 30, tzinfo=UTC)
+"""A night in which the term of DAY's calls is over."""
+DECIDABLE = st.sampled_from(["none", "asked", "yes"])
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(access=True, erasure="yes", objection="none", restriction=False, rectification=False, hold=None, expired=True)
+@example(
+    access=False, erasure="yes", objection="none", restriction=False, rectification=False, hold=None, expired=False
+)
+@example(access=False, erasure="none", objection="yes", restriction=False, rectification=False, hold=None, expired=True)
+@given(
+    access=st.booleans(),
+    erasure=DECIDABLE,
+    objection=DECIDABLE,
+    restriction=st.booleans(),
+    rectification=st.booleans(),
+    hold=st.sampled_from([None, "complaint", "authority_preservation"]),
+    expired=st.booleans(),
+)
+def test_requests_in_any_combination_come_to_the_tables_one_outcome(
+    live, access, erasure, objection, restriction, rectification, hold, expired
+):
+    """Real tickets of one person, decided or not, a hold, the term's end: what is explained, and what the night would do."""
+    recording = mine(live)[0]
+    asked = {Right.access: access, Right.restriction: restriction, Right.rectification: rectification}
+    for right in (r for r, there in asked.items() if there):
+        opened(live, right)
+    for right, state in ((Right.erasure, erasure), (Right.objection, objection)):
+        if state == "asked":
+            opened(live, right)
+        elif state == "yes":
+            carry_out(live, agreed(live, right))
+    if hold:
+        blocker = live.block(recordings=(recording,))
+        live.sql.execute("update blocker set kind = %s where blocker = %s", (hold, blocker))
+    facts = Facts(
+        expired=expired, access=access, erasure=erasure, objection=objection, restriction=restriction, rectification=rectification,
+        hold=hold == "complaint", preservation=hold == "authority_preservation",
+    )  # fmt: skip
+    try:
+        live.set_clock(AFTER - timedelta(days=1))
+        live.forecast()
+        live.set_clock(AFTER if expired else NOW + timedelta(hours=1))
+        with live.connect() as conn:
+            found = explaining.explain(conn, recording, months=6, officer=True).outcome
+            live.armed(conn, f"night {live.value('select count(*) from night')}")
+        armed = live.value("select count(*) from deletion where recording = %s and state = 'armed'", recording) == 1
+    finally:
+        live.set_clock(NOW)
+        live.sql.execute("update ticket set linked_to = null, standing = null")
+        for table in (
+            "suppression", "deletion", "hold_too_late", "blocker_cover", "blocker", "ticket_recording", "ticket_subject", "ticket",
+            "subject_salt", "forecast",
+        ):  # fmt: skip
+            live.sql.execute(f"delete from {table}")
+
+    assert (found.staff, found.copy, found.schedule, found.erasure) == outcome(facts)
+    assert armed == (outcome(facts)[2] in ("yes", "at_once"))

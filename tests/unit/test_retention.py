@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from callkeeper.clock import HELSINKI, NaiveTime
@@ -25,6 +25,7 @@ from callkeeper.retention import (
     resolve,
     term,
 )
+from decision_table import Facts, outcome
 
 K, T = BlockerKind, Trigger
 GOES = {Schedule.yes, Schedule.at_once}
@@ -127,6 +128,53 @@ def test_every_recording_has_exactly_one_outcome(s):
         StaffUse, SubjectCopy, Schedule, Erasure,
     ]  # fmt: skip
     assert (outcome.schedule in GOES) == may_go(s)
+
+
+FACTS = st.builds(
+    Facts,
+    expired=st.booleans(),
+    access=st.booleans(),
+    erasure=st.sampled_from(["none", "asked", "yes"]),
+    objection=st.sampled_from(["none", "asked", "yes"]),
+    restriction=st.booleans(),
+    rectification=st.booleans(),
+    hold=st.booleans(),
+    preservation=st.booleans(),
+    quarantine=st.sampled_from(["none", "waiting", "unlawful"]),
+    gone=st.booleans(),
+)
+"""Every combination of the table's words: 2^7 x 3^3 of them."""
+
+
+def as_situation(f: Facts) -> Situation:
+    triggers = {
+        T.retention_expired: f.expired,
+        T.erasure_approved: f.erasure == "yes",
+        T.objection_upheld: f.objection == "yes",
+        T.unlawful_confirmed: f.quarantine == "unlawful",
+    }
+    blockers = {
+        K.access_freeze: f.access,
+        K.restriction: f.restriction or f.objection == "asked",
+        K.rectification_pending: f.rectification,
+        K.complaint: f.hold,
+        K.authority_preservation: f.preservation,
+        K.quarantine: f.quarantine != "none",
+    }
+    return Situation(
+        triggers=frozenset(t for t, there in triggers.items() if there),
+        blockers=frozenset(k for k, there in blockers.items() if there),
+        erasure_asked=f.erasure == "asked",
+        gone=f.gone,
+    )
+
+
+@settings(max_examples=2000)
+@given(FACTS)
+def test_every_combination_comes_to_the_tables_own_outcome_and_to_one_only(f):
+    found = resolve(as_situation(f))
+
+    assert (found.staff, found.copy, found.schedule, found.erasure) == outcome(f)
 
 
 @given(situations(), st.sampled_from(BlockerKind))
