@@ -376,10 +376,12 @@ def _tell_second(opened: wiring.App, ti: Any, stretch: Stretch) -> None:
         return
     link = f"{opened.settings.airflow_url.rstrip('/')}/dags/{ti.dag_id}/runs/{ti.run_id}"
     text = f"{stretch.ticket} ({stretch.right}) is approved, and waits for a second person's yes:\n{link}\n"
-    opened.notifier.send(
-        Message(subject=f"callkeeper: {stretch.ticket} waits for a second person", text=text),
-        to=opened.settings.mail_privacy,
-    )
+    message = Message(subject=f"callkeeper: {stretch.ticket} waits for a second person", text=text)
+    try:
+        opened.notifier.send(message, to=opened.settings.mail_privacy)
+    except CallkeeperError as wrong:
+        # The question is asked all the same, and stands in Airflow and on the desk.
+        log.warning("nobody was mailed that a second person is waited for: %s", wrong)
 
 
 def _lives(opened: wiring.App, dag_id: str, run: str) -> bool | None:

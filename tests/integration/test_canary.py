@@ -16,10 +16,12 @@ import pytest
 
 from callkeeper import db, quality, wiring
 from callkeeper.errors import CallkeeperError
-from callkeeper.jobs import balancing, fetching, importing, quarantining
+from callkeeper.jobs import balancing, fetching, fulfilling, importing, leading, quarantining
+from callkeeper.phone import E164
+from callkeeper.tickets import Right
 from callkeeper.vendors import fields
 from deliver import Call, deliver, tone
-from installation import ACTOR, DAY, EXCHANGE, Installation, at
+from installation import ACTOR, DAY, EXCHANGE, OFFICER, Installation, at
 
 SPELLINGS = (
     "0409990001", "040 999 0001", "+358409990001", "00358409990001", "+358 (0)40-999 0001", "358409990002",
@@ -298,6 +300,48 @@ def test_no_number_comes_out_of_an_exchange_whose_file_names_hold_them(office, l
 
 
 # --- can it fail? -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("right", [Right.erasure, Right.access])
+def test_no_number_and_no_reason_comes_out_of_a_request_that_is_led(office, loud, caplog, capfd, right):
+    """What a run shows and hands on, what it refuses, what is typed into a question, an evidence's note, a refusal's reasons."""
+    plant(office.linna)
+    office.run()
+    out, keyring, number = Outputs(), office.app.keyring, E164("+358409990001")
+    with office.connect() as conn:
+        today = office.value("select helsinki_day(callkeeper_now())")
+        ticket = fulfilling.open_ticket(
+            conn, keyring, right=right, received_on=today, channel="email", language="fi", numbers=[number], account="officer", actor=OFFICER,
+        )  # fmt: skip
+        fulfilling.prove_identity(
+            conn, keyring, ticket, evidence="other", from_at=at(0), to_at=at(23), note=f"rang from {SPELLINGS[1]}", account="officer",
+            actor=OFFICER,
+        )  # fmt: skip
+        fulfilling.note_reasons(conn, keyring, ticket, f"about {SPELLINGS[2]}", account="officer", actor=OFFICER)
+        said = [
+            ("Approve", {"scope": SPELLINGS[0]}),
+            ("Refuse", {"ground": SPELLINGS[2]}),
+            ("Extend", {"extension_reason": SPELLINGS[3]}),
+            (SPELLINGS[0], {SPELLINGS[0]: SPELLINGS[0]}),
+            ("Refuse", {"ground": "manifestly_unfounded"}),
+        ]
+        for n, (chosen, params) in enumerate(said, start=1):
+            run = f"{ticket}--{n}"
+            facts: dict[str, Any] = {"ticket": ticket, "run": run, "account": "officer", "actor": OFFICER}
+            try:
+                out.add("a question", leading.begin(office.app, conn, right=right, what="advance", **facts))
+                answer = {"question": "decide", "chosen": chosen, "params": params}
+                out.add("an answer", leading.record(office.app, conn, **answer, **facts))
+            except CallkeeperError as wrong:
+                conn.rollback()
+                out.failed(wrong)
+                # Nobody answered it: the next run takes over.
+                conn.execute("update ticket set question = null where ticket = %s", (ticket,))
+                conn.commit()
+        assert fulfilling.show(conn, ticket).state == "refused"
+
+    assert len(out.pieces) > 8
+    assert search(office, caplog, capfd, out) == set()
 
 
 def test_a_field_name_with_a_number_in_it_would_be_found(office, loud, caplog, capfd, monkeypatch):
