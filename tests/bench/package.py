@@ -3,7 +3,7 @@
 Bare means: each recording is read from the store, sealed once as the page's chunks are (AES-256-GCM) and once as the zip's
 members are (AES-256-CTR with HMAC-SHA-1), both on disk, and both are put into the store: no letter, no index, no metadata,
 no base64, no archive, no transaction. Memory is the peak of a process of its own for 100 recordings, and of another for 500. A ratio
-or a difference beyond its limit makes the exit code 1. ``RECORDINGS=500`` sets how many.
+or a difference beyond its limit makes the exit code 1. ``RECORDINGS=500`` sets how many, ``ROUNDS=3`` how often each is measured.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from run_import import run_import
 
 RECORDINGS = int(os.environ.get("RECORDINGS", "500"))
 FEW = 100
-ROUNDS = 3
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = 60
 """A recording's length: a MB each."""
 FLOOR = 0.7

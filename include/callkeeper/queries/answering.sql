@@ -1,6 +1,6 @@
 -- name: answer_ticket^
 -- A ticket as its letters need it. refusal: the ground of the officer's no, if she said it; suppressed_until: until when nothing comes
--- in from its numbers; package_until: how long its package is kept.
+-- in from its numbers; package_until: the day on which its package goes.
 select t.ticket, t.access_right, t.state, t.language, t.controller, t.received_on, t.due_on, t.extended_to, t.extension_reason, t.identity,
     t.asked, t.sealed_facts, t.outcome, t.erased_at, t.lifts_on, t.lift_reason, helsinki_day(callkeeper_now()) as today,
     (select b.review_on from blocker b where b.blocker = t.standing) as review_on,
@@ -8,7 +8,7 @@ select t.ticket, t.access_right, t.state, t.language, t.controller, t.received_o
      order by d.decision desc limit 1) as refusal,
     (select max(s.review_on) from suppression s where s.kind = 'caller' and s.mark = any (
         select unnest(n.pseudonyms) from ticket_subject n where n.ticket = t.ticket)) as suppressed_until,
-    (select max(p.expires_on) from package p where p.ticket = t.ticket and p.gone_at is null) as package_until
+    (select max(p.expires_on) from package p where p.ticket = t.ticket and p.ended_at is null) as package_until
 from ticket t where t.ticket = :ticket;
 
 -- name: answer_recordings

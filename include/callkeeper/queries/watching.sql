@@ -48,7 +48,7 @@ group by b.case_ref, t.identity order by b.case_ref;
 -- name: watch_packages
 -- Packages that nobody has handed over, and that go within so many days.
 select p.ticket, min(p.expires_on) as expires_on from package p
-where p.delivered_at is null and p.gone_at is null and p.expires_on <= helsinki_day(callkeeper_now()) + :ahead::integer
+where p.ticket is not null and p.delivered_at is null and p.ended_at is null and p.expires_on <= helsinki_day(callkeeper_now()) + :ahead::integer
 group by p.ticket order by p.ticket;
 
 -- name: watch_objections
