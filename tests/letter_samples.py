@@ -97,7 +97,8 @@ ARTICLE_15 = {
     ),
     "package_until": date(2026, 12, 27),
 }
-ERASED = {"vendor_open": False, "backups_until": date(2026, 12, 27), "recipients": ()}
+ERASED = {"missing_days": (), "vendor_open": False, "backups_until": date(2026, 12, 27), "recipients": ()}
+RESUMED = {name: fact for name, fact in ERASED.items() if name != "missing_days"}
 CORRECTIONS = (
     Correction(recording=1, what="time", before="3.6.2026 14.05", after="3.6.2026 15.05"),
     Correction(recording=1, what="statement"),
@@ -147,6 +148,7 @@ CASES: dict[str, tuple[Kind, dict]] = {
         Kind.completed_rectification,
         {
             "right": "rectification",
+            "missing_days": (),
             "recordings": recordings("corrected"),
             "corrections": CORRECTIONS,
             "recipients": TOLD,
@@ -154,16 +156,25 @@ CASES: dict[str, tuple[Kind, dict]] = {
     ),
     "completed_erasure": (
         Kind.completed_erasure,
-        ERASED | {"right": "erasure", "recordings": recordings("erased", "erased"), "recipients": TOLD},
+        ERASED
+        | {"right": "erasure", "missing_days": (), "recordings": recordings("erased", "erased"), "recipients": TOLD},
     ),
     "completed_erasure_vendor_open": (
         Kind.completed_erasure,
-        ERASED | {"right": "erasure", "recordings": recordings("erased"), "vendor_open": True},
+        ERASED
+        | {
+            "right": "erasure",
+            "recordings": recordings("erased"),
+            "vendor_open": True,
+            "missing_days": (date(2026, 11, 5),),
+            "lost_days": (date(2026, 8, 1),),
+        },
     ),
     "completed_restriction": (
         Kind.completed_restriction,
         {
             "right": "restriction",
+            "missing_days": (),
             "recordings": recordings("restricted"),
             "review_on": date(2027, 2, 27),
             "recipients": (),
@@ -171,11 +182,23 @@ CASES: dict[str, tuple[Kind, dict]] = {
     ),
     "completed_objection": (
         Kind.completed_objection,
-        ERASED | {"right": "objection", "recordings": recordings("erased"), "suppressed_until": date(2028, 11, 27)},
+        ERASED
+        | {
+            "right": "objection",
+            "missing_days": (),
+            "recordings": recordings("erased"),
+            "suppressed_until": date(2028, 11, 27),
+        },
     ),
     "completed_objection_no_recordings": (
         Kind.completed_objection,
-        {"right": "objection", "recordings": (), "suppressed_until": date(2028, 11, 27), "recipients": ()},
+        {
+            "right": "objection",
+            "missing_days": (),
+            "recordings": (),
+            "suppressed_until": date(2028, 11, 27),
+            "recipients": (),
+        },
     ),
     "partial_access": (
         Kind.partial,
@@ -183,12 +206,19 @@ CASES: dict[str, tuple[Kind, dict]] = {
     ),
     "partial_erasure": (
         Kind.partial,
-        ERASED | {"right": "erasure", "recordings": recordings("erased", "refused"), "grounds": ("legal_claims",)},
+        ERASED
+        | {
+            "right": "erasure",
+            "missing_days": (),
+            "recordings": recordings("erased", "refused"),
+            "grounds": ("legal_claims",),
+        },
     ),
     "partial_restriction": (
         Kind.partial,
         {
             "right": "restriction",
+            "missing_days": (),
             "recordings": recordings("restricted", "refused"),
             "grounds": ("manifestly_unfounded",),
             "recipients": (),
@@ -198,18 +228,19 @@ CASES: dict[str, tuple[Kind, dict]] = {
     "refused_objection": (Kind.refused, {"right": "objection", "grounds": ("compelling_grounds",)}),
     "erasure_deferred": (
         Kind.erasure_deferred,
-        {"right": "erasure", "recordings": recordings("deferred")},
+        {"right": "erasure", "missing_days": (), "recordings": recordings("deferred")},
     ),
     "erasure_deferred_rest_erased": (
         Kind.erasure_deferred,
         {
             "right": "erasure",
+            "missing_days": (),
             "recordings": recordings("erased", "deferred"),
             "vendor_open": True,
             "backups_until": date(2026, 12, 27),
         },
     ),
-    "erasure_resumed": (Kind.erasure_resumed, ERASED | {"right": "erasure", "recordings": recordings("erased")}),
+    "erasure_resumed": (Kind.erasure_resumed, RESUMED | {"right": "erasure", "recordings": recordings("erased")}),
     "no_data": (Kind.no_data, {"searched": SEARCHED, "missing_days": ()}),
     "no_data_lost_days": (
         Kind.no_data,

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from callkeeper import letters
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import LetterIncomplete, NotAllowed, NotFound
-from callkeeper.jobs import answering, carrying_out, disclosing, fulfilling
+from callkeeper.jobs import answering, carrying_out, disclosing, fulfilling, watching
 from callkeeper.letters import Addressee, Kind
 from callkeeper.phone import E164
 from callkeeper.tickets import Right
@@ -51,8 +51,8 @@ def opened(office: Installation, right: Right = Right.access, **facts: Any) -> s
 
 def found(office: Installation, right: Right = Right.access, *, days: int = 0, **facts: Any) -> str:
     """A request whose search lies before the officer: of DAY, and so many days before it."""
+    period = {"from_at": at(0) - timedelta(days), "to_at": facts.pop("to_at", at(0) + timedelta(days=1))}
     ticket = opened(office, right, **facts)
-    period = {"from_at": at(0) - timedelta(days), "to_at": at(0) + timedelta(days=1)}
     with office.connect() as conn:
         keyring = office.app.keyring
         fulfilling.prove_identity(conn, keyring, ticket, evidence="strong", **period, account="officer", actor=OFFICER)
@@ -238,6 +238,43 @@ def test_a_day_is_missing_as_long_as_one_vendor_has_not_delivered_it(kept):
 
     assert facts(kept, ticket).missing_days == (DAY - timedelta(1), DAY)
     assert facts(kept, ticket).lost_days == ()
+
+
+def overtaken(office: Installation) -> list[str]:
+    with office.connect() as conn:
+        return [m.text for m in watching.look(conn).matters if "promised word" in m.text]
+
+
+def test_whoever_was_told_that_days_are_missing_is_promised_word_and_the_morning_reminds_of_it(kept):
+    ticket = agreed(kept, numbers=[E164("+358409990009")], to_at=at(0) + timedelta(days=2))
+    carried_out(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    assert kept.value("select outcome from ticket") == "days_missing"
+    assert overtaken(kept) == []
+
+    tomorrow = DAY + timedelta(1)
+    deliver(kept.linna, tomorrow, [Delivered(id="d", start=at(8, day=tomorrow), caller=OTHER)])
+    kept.later(days=1)
+    kept.run("tomorrow", tomorrow)
+
+    assert [ticket in text and "the days have come in" in text for text in overtaken(kept)] == [True]
+    opened(kept, numbers=[E164("+358409990009")], received_on=tomorrow)
+    assert overtaken(kept) == []
+
+
+def test_a_call_that_comes_in_after_the_answer_is_told_in_the_morning(kept):
+    ticket = agreed(kept, Right.restriction, to_at=at(0) + timedelta(days=2))
+    carried_out(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+
+    tomorrow = DAY + timedelta(1)
+    deliver(kept.linna, tomorrow, [Delivered(id="d", start=at(8, day=tomorrow), caller=CALLER)])
+    kept.later(days=1)
+    kept.run("tomorrow", tomorrow)
+
+    assert [ticket in text and "1 call that it searched for" in text for text in overtaken(kept)] == [True]
 
 
 # --- letters on the way -----------------------------------------------------------------------------------------------

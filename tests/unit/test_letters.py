@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import re
 from datetime import date
 from functools import cache
@@ -189,7 +190,7 @@ def _records():
 
 @pytest.mark.parametrize("language", letters.LANGUAGES)
 def test_a_deferral_is_worded_alike_whatever_the_ground(language):
-    facts = {"right": "erasure", "recordings": samples.recordings("deferred")}
+    facts = {"right": "erasure", "missing_days": (), "recordings": samples.recordings("deferred")}
     made = {text(Kind.erasure_deferred, language, **facts, grounds=grounds) for grounds in (None, *((g,) for g in letters.GROUNDS))}  # fmt: skip
     assert len(made) == 1
 
@@ -393,6 +394,67 @@ def test_the_pdf_is_tagged_titled_and_says_what_the_text_says(language, name):
     assert ("TH" in tags) == ("Table" in tags)
     said = "\n".join(page.extract_text() for page in pdf.pages)
     assert set(re.findall(r"\w+", made.text)) - set(re.findall(r"\w+", said)) == set()
+
+
+@pytest.mark.parametrize(("language", "name"), CASES)
+def test_the_pdf_is_sound_and_each_piece_of_a_page_has_its_place_in_the_tree(language, name):
+    """By pikepdf, which is qpdf: syntax, marked content, headings in order, tables with heads, fonts inside, nothing that acts."""
+    import pikepdf
+
+    with pikepdf.open(io.BytesIO(printed(language, name).pdf)) as pdf:
+        assert pdf.check_pdf_syntax() == []
+        tree = _tree(pdf.Root.StructTreeRoot)
+        levels = [int(str(tag)[2:]) for tag, _, _ in tree if re.fullmatch(r"/H\d", str(tag))]
+        assert [str(tag) for tag, _, _ in tree].count("/Title") == 1
+        assert levels == [] or levels[0] == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+        parents = {(str(tag), str(parent)) for tag, parent, _ in tree}
+        assert {p for t, p in parents if t in ("/TH", "/TD")} <= {"/TR"}
+        assert {p for t, p in parents if t == "/LBody"} <= {"/LI"}
+        placed = {piece for _, _, pieces in tree for piece in pieces}
+        for page in pdf.pages:
+            marked, loose = _marked(pikepdf.parse_content_stream(page))
+            assert loose == 0
+            assert {(page.obj.objgen, piece) for piece in marked} <= placed
+            assert "/Annots" not in page.obj
+            for font in page.obj.Resources.Font.values():
+                (inner,) = font.DescendantFonts if "/DescendantFonts" in font else (font,)
+                assert any(str(key).startswith("/FontFile") for key in dict(inner.FontDescriptor))
+                assert "/ToUnicode" in font
+        assert not {"/OpenAction", "/AA", "/JavaScript", "/AcroForm"} & set(pdf.Root.keys())
+
+
+def _marked(operations) -> tuple[set[int], int]:
+    """The pieces of a page that are in the tree's hands, and how often text is set outside of any and of what is mere decoration."""
+    inside, pieces, loose = [], set(), 0
+    for operands, operator in operations:
+        if (name := str(operator)) in ("BDC", "BMC"):
+            known = operands[1] if len(operands) > 1 else {}
+            inside.append("/MCID" in known or str(operands[0]) == "/Artifact")
+            pieces |= {int(known["/MCID"])} if "/MCID" in known else set()
+        elif name == "EMC":
+            inside.pop()
+        elif name in ("Tj", "TJ", "'", '"'):
+            loose += not any(inside)
+    return pieces, loose
+
+
+def _tree(element, parent="", page=None) -> list[tuple[str, str, list[tuple[int, int]]]]:
+    """Each element's tag, its parent's, and the pieces of which page it is made of."""
+    import pikepdf
+
+    tag = str(element.get("/S", ""))
+    page = element.get("/Pg", page)
+    found: list = [(tag, parent, pieces := [])] if tag else []
+    kids = element.get("/K", [])
+    for kid in kids if isinstance(kids, list | pikepdf.Array) else [kids]:
+        if isinstance(kid, int):
+            pieces.append((page.objgen, kid))
+        elif "/MCID" in kid:
+            pieces.append((kid.get("/Pg", page).objgen, int(kid.MCID)))
+        elif "/S" in kid:
+            found += _tree(kid, tag, page)
+    return found
 
 
 def _tags(element) -> list[str]:

@@ -105,3 +105,32 @@ where t.ticket = :ticket and substring(e.body for 24) = '{"action":"ticket.moved
 -- name: keep_ticket_facts!
 -- The free text of a ticket, sealed.
 update ticket set sealed_facts = :sealed_facts where ticket = :ticket;
+
+-- name: answers_overtaken
+-- Requests that were answered, and nobody has taken up again: calls have come in since that were searched for, or the days have come
+-- that were missing when it was said that nothing was found so far. The person was promised word of both.
+select t.ticket, c.calls, t.outcome = 'days_missing' and not m.missing as complete
+from ticket t
+cross join lateral (
+    select count(distinct r.recording) as calls
+    from ticket_subject s
+    cross join lateral matched(row(null::uuid, null, null, null, s.pseudonyms, s.line, s.controller, s.from_at, s.to_at,
+        null, null, null, null, null, null, null)::blocker) x
+    join recording r on r.recording = x.recording and r.imported_at > t.closed_at
+    where s.ticket = t.ticket and s.from_at is not null
+      and not exists (select from ticket_recording f where f.ticket = t.ticket and f.recording = r.recording)
+) c
+cross join lateral (
+    select exists (
+        select from ticket_subject s join vendor v on v.removed_at is null
+        cross join lateral generate_series(
+            greatest(helsinki_day(s.from_at), (helsinki_day(callkeeper_now()) - make_interval(months => :months))::date),
+            least(helsinki_day(s.to_at - interval '1 microsecond'), helsinki_day(callkeeper_now())), interval '1 day') g (day)
+        left join delivery_day y on y.vendor = v.vendor and y.day = g.day::date
+        where s.ticket = t.ticket and s.from_at is not null and coalesce(y.state, 'absent') in ('open', 'absent')) as missing
+) m
+where t.closed_at > callkeeper_now() - make_interval(months => :months) and t.erased_at is null
+  and t.outcome in ('fulfilled', 'no_data', 'days_missing', 'deferred')
+  and not exists (select from ticket n where n.linked_to = t.ticket)
+  and (c.calls > 0 or (t.outcome = 'days_missing' and not m.missing))
+order by t.ticket;
