@@ -35,7 +35,7 @@ from asking import (
 from callkeeper import db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import carrying_out, explaining, fulfilling
+from callkeeper.jobs import carrying_out, explaining, fulfilling, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.phone import E164, normalise
 from callkeeper.tickets import Call, Mute, Right
@@ -650,6 +650,28 @@ def test_a_day_that_is_announced_anew_is_told_anew(kept):
 
     with pytest.raises(NotAllowed, match="has not been told"):
         lift(kept, ticket)
+
+
+def test_the_morning_tells_what_stands_between_a_restriction_and_its_end(kept):
+    def told() -> list[str]:
+        with kept.connect() as conn:
+            return [m.text for m in watching.look(conn).matters if "restriction" in m.text]
+
+    ticket = restricted(kept)
+    before = told()
+    announce(kept, ticket, date(2026, 12, 1))
+    announced = told()
+    letter_sent(kept, ticket, "restriction_lifting")
+    waiting = told()
+    kept.later(days=6)
+    due = told()
+    lift(kept, ticket)
+
+    assert [before, waiting, told()] == [[], [], []]
+    assert announced == [
+        f"{ticket}: its restriction is to end on 1 December 2026, in 6 days, and the person has not been told."
+    ]
+    assert due == [f"{ticket}: its restriction ends as the person was told: `callkeeper ticket lift {ticket}`."]
 
 
 def test_a_restriction_is_looked_at_again_and_stands(kept):

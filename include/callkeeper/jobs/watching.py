@@ -179,6 +179,13 @@ def _requests(m: _Morning) -> Iterator[Matter]:
         if m.comes_up(r.review_on, REVIEW_STEPS):
             text = f"{counted(r.n, 'number')} under an objection, to be looked at again on {m.when(r.review_on)}: numbers change hands."
             yield Matter(section=Section.requests, text=text, late=r.review_on < m.today)
+    for r in q.watch_liftings(m.conn):
+        if not r.told:
+            text = f"{r.ticket}: its restriction is to end on {m.when(r.lifts_on)}, and the person has not been told."
+            yield Matter(section=Section.requests, text=text, late=r.lifts_on <= m.today)
+        elif r.lifts_on <= m.today:
+            text = f"{r.ticket}: its restriction ends as the person was told: `callkeeper ticket lift {r.ticket}`."
+            yield Matter(section=Section.requests, text=text, late=r.lifts_on < m.today)
     for r in q.resumed_tickets(m.conn):
         text = f"{r.ticket}: what a legal ground had kept has gone. The person is told so; then `callkeeper ticket delivered {r.ticket}`."
         yield Matter(section=Section.requests, text=text)

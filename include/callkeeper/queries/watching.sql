@@ -45,6 +45,14 @@ where b.ended_at is null and b.review_on <= helsinki_day(callkeeper_now()) + :ah
   and (b.kind = any (:kinds::text[]) or (b.kind = :freeze and t.identity = 'unproven'))
 group by b.case_ref, t.identity order by b.case_ref;
 
+-- name: watch_liftings
+-- Restrictions that stand and of which an end was announced; told: the person was, since then.
+select t.ticket, t.lifts_on, exists (
+    select from ticket_delivery d where d.ticket = t.ticket and d.kind = 'restriction_lifting'
+      and d.at >= (select max(y.decided_at) from decision y where y.subject = t.ticket and y.action = 'dsr_lifting')) as told
+from ticket t join blocker b on b.blocker = t.standing and b.ended_at is null
+where t.lifts_on is not null order by t.ticket;
+
 -- name: watch_packages
 -- Packages that nobody has handed over, and that go within so many days.
 select p.ticket, min(p.expires_on) as expires_on from package p
