@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+import browser
 from callkeeper import db
 from callkeeper.embedded.ports import free_ports
 from callkeeper.embedded.postgres import Postgres
@@ -170,3 +171,11 @@ def _empty(seaweed: SeaweedFS) -> None:
             client.delete_object(**which)
         for entry in page.get("DeleteMarkers", []):
             client.delete_object(Bucket=RECORDINGS, Key=entry["Key"], VersionId=entry["VersionId"])
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says at the end, in one plain sentence, that no page was tried in a browser where there is none."""
+    for report in terminalreporter.stats.get("skipped", ()):
+        if browser.MISSING in str(report.longrepr):
+            terminalreporter.write_line(browser.MISSING)
+            return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +13,12 @@ from uuid import UUID
 
 import pytest
 
+from browser import CHROMIUM, needs_browser
 from callkeeper.package import sealing
 from deliver import tone
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 PASSPHRASE = "kalevo-miruta-hajole-ponesi-turaku"
-pytestmark = pytest.mark.skipif(
-    not os.access(CHROMIUM, os.X_OK), reason="There is no Chromium here (Debian: apt install chromium)."
-)
+pytestmark = needs_browser
 INDEX = """<h1>Puhelutallenteesi</h1>
 <p><button type="button" data-play="audio/001.wav" aria-label="Kuuntele 1">Kuuntele</button>
 <button type="button" data-save="letter.txt">Kirje</button></p>"""

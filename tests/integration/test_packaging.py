@@ -28,6 +28,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from browser import CHROMIUM, needs_browser
 from callkeeper import package
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict, StoreUnavailable
@@ -294,10 +295,8 @@ def test_the_index_is_in_the_callers_language(kept, language):
     assert f'lang="{language}"' in part_of(kept, ticket).decode()[:200]
 
 
+@needs_browser
 def test_a_browser_plays_what_it_could_not_play_and_the_real_index_is_accessible(kept, tmp_path):
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("There is no Chromium here (Debian: apt install chromium).")
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
@@ -308,7 +307,7 @@ def test_a_browser_plays_what_it_could_not_play_and_the_real_index_is_accessible
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else []
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
         )
         page = browser.new_context(bypass_csp=True).new_page()
         page.goto(file.as_uri())

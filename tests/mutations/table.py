@@ -59,6 +59,10 @@ def packaging(name: str) -> tuple[str, ...]:
     return (f"integration/test_packaging.py::test_{name}",)
 
 
+def desk(name: str) -> tuple[str, ...]:
+    return (f"integration/test_desk.py::test_{name}",)
+
+
 SEALED = "migrations/versions/0003_sealed_trail.py"
 
 
@@ -1780,5 +1784,51 @@ MUTATIONS = (
         tests=(
             "integration/test_proving.py::test_a_disclosure_needs_its_reference_two_people_and_a_row_beside_its_event",
         ),
+        guard="the desk's door asks for a duty in [people]",
+        change="a login is enough",
+        edits=(("desk/seat.py", "if duties.isdisjoint(fulfilling.READERS):", "if not account:"),),
+        tests=desk("a_login_without_the_duty_gets_nowhere"),
+    ),
+    Mutation(
+        guard="what is the officer's is not the approver's",
+        change="whoever has a seat may send it",
+        edits=(("desk/seat.py", "if not seat.officer:", "if not seat.account:"),),
+        tests=desk("the_approver_takes_nothing_in_and_sees_no_number"),
+    ),
+    Mutation(
+        guard="a form is its own session's and its own path's",
+        change="its MAC is not compared",
+        edits=(("desk/forms.py", " or not hmac.compare_digest(mac, self._mac(session, path, body))", ""),),
+        tests=desk("a_form_is_its_own_sessions_and_its_own_paths"),
+    ),
+    Mutation(
+        guard="a form does its thing once",
+        change="its row is not looked for",
+        edits=(("desk/forms.py", "        if known:", "        if known and not app:"),),
+        tests=desk("a_form_sent_twice_does_its_thing_once"),
+    ),
+    Mutation(
+        guard="what is typed comes out escaped",
+        change="it is not",
+        edits=(("desk/pages.py", "autoescape=True", "autoescape=False"),),
+        tests=desk("what_is_typed_comes_out_escaped_in_every_field"),
+    ),
+    Mutation(
+        guard="a yes is to what the page showed",
+        change="it is to whatever there is now",
+        edits=(
+            (
+                "desk/acts.py",
+                'if w.sent.text("scope") != fulfilling.seen(',
+                'if not w.sent.text("scope") and fulfilling.seen(',
+            ),
+        ),
+        tests=desk("a_yes_is_to_what_the_page_showed"),
+    ),
+    Mutation(
+        guard="a listening is opened by a form, never by its address",
+        change="a player's range is let through without one",
+        edits=(("desk/player.py", "        if not token:\n", "        if not token and not request.headers:\n"),),
+        tests=desk("a_listening_is_an_event_and_plays_by_ranges"),
     ),
 )
