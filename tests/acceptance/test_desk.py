@@ -95,12 +95,18 @@ def people(chromium: Any, stack: Stack) -> Iterator[Any]:
     assert [line for person in made for line in person.said if "was preloaded" not in line] == []
 
 
-def _caller(app: App) -> tuple[str, int]:
-    """Somebody who rang on the days that were imported, and of how many recordings; not the one of whom the demonstration asks."""
+def _caller(app: App) -> str:
+    """Somebody who rang on the days that were imported, whose recordings are all here to be heard; not the demonstration's own."""
     today = datetime.now(HELSINKI).date()
     found = callers(app, [today - timedelta(days=n) for n in range(1, 5)])
-    number, n = found.most_common()[-1]
-    return number, n
+    with app.connect() as conn:
+        asked = {bytes(row[0]) for row in conn.execute("select unnest(pseudonyms) from ticket_subject")}
+        for number, n in found.most_common():
+            hashes = list(app.keyring.pseudonyms(number).values())
+            here = conn.execute("select count(*) from recording where pseudonym = any (%s)", (hashes,)).fetchone()
+            if here[0] == n and asked.isdisjoint(hashes):
+                return str(number)
+    raise AssertionError("Nobody's recordings are all here.")
 
 
 def _taken_in(officer: Person, number: str, right: str) -> str:
@@ -132,7 +138,7 @@ def _taken_in(officer: Person, number: str, right: str) -> str:
 
 
 def test_a_copy_from_the_letter_to_its_delivery(people, app: App):
-    number, n = _caller(app)
+    number = _caller(app)
     officer, approver = people("officer", WIDE), people("approver", NARROW)
     ticket = _taken_in(officer, number, "Access")
 
@@ -173,11 +179,11 @@ def test_a_copy_from_the_letter_to_its_delivery(people, app: App):
     with app.connect() as conn:
         over = fulfilling.show(conn, ticket)
         opened = conn.execute("select count(*) from opening where ticket = %s", (ticket,)).fetchone()
-    assert (over.state, over.outcome, opened[0] >= 1, n >= 1) == ("closed", "fulfilled", True, True)
+    assert (over.state, over.outcome, opened[0]) == ("closed", "fulfilled", 1)
 
 
 def test_an_erasure_at_the_size_of_a_telephone(people, app: App):
-    number, _ = _caller(app)
+    number = _caller(app)
     officer, approver = people("officer", NARROW), people("approver", WIDE)
     ticket = _taken_in(officer, number, "Erasure")
 

@@ -412,6 +412,18 @@ def test_a_listening_is_nobody_elses(officer, kept):
         assert other.get(f"{page}/recordings/{one}/audio").status_code == status
 
 
+def test_what_is_wrong_with_a_part_of_a_page_is_told_in_its_place(officer, kept):
+    ticket = found(officer)
+    page = f"/tickets/{ticket}"
+    field = officer.field(page, f"{page}/listen")
+    gone = "00000000-0000-0000-0000-000000000000"
+    answer = officer.http.post(
+        f"{PREFIX}{page}/listen", data={"once": field, "recording": gone}, headers={"HX-Request": "true"}
+    )
+    assert (answer.status_code, "<html" in answer.text) == (404, False)
+    assert "There is no audio" in words(answer)
+
+
 def test_what_a_copy_leaves_out_is_said_by_range(officer, kept):
     ticket = found(officer)
     page, (one, _) = f"/tickets/{ticket}", recordings(officer, ticket)

@@ -1784,6 +1784,8 @@ MUTATIONS = (
         tests=(
             "integration/test_proving.py::test_a_disclosure_needs_its_reference_two_people_and_a_row_beside_its_event",
         ),
+    ),
+    Mutation(
         guard="the desk's door asks for a duty in [people]",
         change="a login is enough",
         edits=(("desk/seat.py", "if duties.isdisjoint(fulfilling.READERS):", "if not account:"),),

@@ -88,6 +88,9 @@ def _start(host: Host, door: Door, pages: Pages) -> APIRouter:
 def _errors(desk: FastAPI, host: Host, pages: Pages) -> None:
     def page(request: Request, status: int, what: str, mend: str = "") -> Response:
         seat = getattr(request.state, "seat", None)
+        if request.headers.get("hx-request"):
+            # A part of a page was asked for: it says what is wrong in its own place.
+            return pages.show(request, "_wrong.html", seat, status=status, what=what, mend=mend)
         return pages.show(request, "trouble.html", seat, status=status, what=what, mend=mend)
 
     @desk.exception_handler(NoDuty)
