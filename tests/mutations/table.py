@@ -30,6 +30,7 @@ VERIFIER = "trail/verify.py"
 FULFILLING = "jobs/fulfilling.py"
 CARRYING, TICKETS, RIGHTS = "jobs/carrying_out.py", "queries/tickets.sql", "migrations/versions/0005_every_right.py"
 LEADING = "jobs/leading.py"
+ANSWERING, ANSWERS = "jobs/answering.py", "queries/answering.sql"
 DISCLOSING = "jobs/disclosing.py"
 LISTENING, PACKAGING, PACKAGES = "jobs/listening.py", "jobs/packaging.py", "queries/packages.sql"
 LOCK = "(select pg_advisory_xact_lock_shared(0x63616C6C0001)) as lock"
@@ -91,6 +92,10 @@ def holding(name: str) -> tuple[str, ...]:
 
 def proving(name: str) -> tuple[str, ...]:
     return (f"integration/test_proving.py::test_{name}",)
+
+
+def answering(name: str) -> tuple[str, ...]:
+    return (f"integration/test_answering.py::test_{name}",)
 
 
 def lettering(name: str) -> tuple[str, ...]:
@@ -1832,5 +1837,80 @@ MUTATIONS = (
         change="a player's range is let through without one",
         edits=(("desk/player.py", "        if not token:\n", "        if not token and not request.headers:\n"),),
         tests=desk("a_listening_is_an_event_and_plays_by_ranges"),
+    # --- letters from tickets ---
+    Mutation(
+        guard="no data is not said while a day is missing",
+        change="it is",
+        edits=((ANSWERING, "            if self.missing_days:\n", "            if False:\n"),),
+        tests=answering("no_data_is_not_said_while_a_day_is_missing"),
+    ),
+    Mutation(
+        guard="what the law forbids to tell is in no letter",
+        change="its recipient is",
+        edits=(
+            (
+                ANSWERING,
+                "given = case.given(officer=kind is Kind.recipient_notice)",
+                "given = case.given(officer=True)",
+            ),
+        ),
+        tests=answering("what_the_law_forbids_to_tell_is_in_no_letter"),
+    ),
+    Mutation(
+        guard="an opening for what may not be told is in no letter",
+        change="it is",
+        edits=((ANSWERS, "  and not (o.purpose = 'authority' and exists (", "  and not (false and exists ("),),
+        tests=answering("what_the_law_forbids_to_tell_is_in_no_letter"),
+    ),
+    Mutation(
+        guard="recipients are told before the letter says that they were",
+        change="the letter says so anyway",
+        edits=((ANSWERING, "elif kind in _TELLS_WHO_WAS_TOLD and (", "elif False and ("),),
+        tests=answering("recipients_are_told_before_the_letter_says_that_they_were"),
+    ),
+    Mutation(
+        guard="only the letter that the rows give is printed",
+        change="any is",
+        edits=(
+            (
+                ANSWERING,
+                "        elif kind is not (answer := self.final):\n",
+                "        elif (answer := kind) is None:\n",
+            ),
+        ),
+        tests=answering("no_data_is_not_said_while_a_day_is_missing"),
+    ),
+    Mutation(
+        guard="a letter that nobody printed was not sent",
+        change="it may be noted",
+        edits=((ANSWERING, "if not impossible and not q.answer_written(", "if False and not q.answer_written("),),
+        tests=answering("a_ticket_asks_for_its_receipt_until_that_was_sent"),
+    ),
+    Mutation(
+        guard="another's request about the number is told of only if it was proven to be theirs",
+        change="any is",
+        edits=(
+            (ANSWERS, " and o.identity <> 'unproven'", ""),
+            (ANSWERS, " and s.from_at < m.to_at and s.to_at > m.from_at", ""),
+        ),
+        tests=answering("other_requests_an_objections_hash_and_the_vendors_metadata_are_told"),
+    ),
+    Mutation(
+        guard="an extension counts only if its letter went by the first due day",
+        change="it counts at once",
+        edits=(
+            (
+                "queries/watching.sql",
+                "case when x.told then coalesce(t.extended_to, t.due_on) else t.due_on end",
+                "coalesce(t.extended_to, t.due_on)",
+            ),
+        ),
+        tests=watching("an_extension_counts_only_if_its_letter_went_by_the_first_due_day"),
+    ),
+    Mutation(
+        guard="an opening stands in the register and in the trail",
+        change="either will do",
+        edits=(("jobs/proving.py", "sum(abs(registered[one] - told[one]) for one in openings)", "0"),),
+        tests=proving("an_opening_stands_in_the_register_and_in_the_trail"),
     ),
 )
