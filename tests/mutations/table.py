@@ -1837,6 +1837,7 @@ MUTATIONS = (
         change="a player's range is let through without one",
         edits=(("desk/player.py", "        if not token:\n", "        if not token and not request.headers:\n"),),
         tests=desk("a_listening_is_an_event_and_plays_by_ranges"),
+    ),
     # --- letters from tickets ---
     Mutation(
         guard="no data is not said while a day is missing",
