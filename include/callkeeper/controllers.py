@@ -859,6 +859,13 @@ def duties(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
     return found
 
 
+def duties_applied(conn: db.Connection, account: str) -> frozenset[str]:
+    """An account's duties as applied last, in the caller's transaction; none before the first application."""
+    applied = db.queries().config_last(conn)
+    people = json.loads(applied.body)["people"] if applied else {}
+    return frozenset(duty for duty, accounts in people.items() if account in accounts)
+
+
 def duties_now(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
     """The same in the caller's transaction."""
     return _duties(db.queries().config_last(conn), config, account)

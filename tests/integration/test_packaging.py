@@ -618,6 +618,8 @@ def test_fetching_a_part_and_seeing_the_passphrase_are_events_and_officers_alone
     assert (seen["ticket"], seen["actor"]["account"]) == (ticket, "officer")
     with kept.connect() as conn, pytest.raises(NotAllowed):
         packaging.open_part(conn, kept.app, ticket, 1, account="data", actor=Actor(account="data"))
+    with kept.connect() as conn, pytest.raises(NotAllowed):
+        packaging.passphrase(conn, kept.app.keyring, ticket, account="data", actor=Actor(account="data"))
     for n in (0, 3):
         with pytest.raises(NotFound):
             part_of(kept, ticket, n)

@@ -1402,7 +1402,7 @@ MUTATIONS = (
         edits=(
             (
                 PACKAGING,
-                "    if not controllers.duties_now(conn, app.config, account) & set(OFFICERS):\n",
+                "    if not controllers.duties_applied(conn, account) & set(OFFICERS):\n",
                 "    if False:\n",
             ),
         ),

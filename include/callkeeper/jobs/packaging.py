@@ -595,7 +595,7 @@ def open_part(conn: db.Connection, app: App, ticket: str, n: int, *, account: st
 
     Raises NotFound, NotAllowed to whoever is no officer.
     """
-    _officer(conn, app, account)
+    _officer(conn, account)
     found = _there(conn, ticket)
     if not 1 <= n <= len(found.parts):
         raise NotFound(f"The package of {ticket} has {len(found.parts)} parts.")
@@ -607,10 +607,12 @@ def open_part(conn: db.Connection, app: App, ticket: str, n: int, *, account: st
 
 
 def passphrase(conn: db.Connection, keyring: Keyring, ticket: str, *, account: str, actor: Actor) -> str:
-    """The package's passphrase; that it was shown is an event, which commits before it is. Raises NotFound, KeyMissing.
+    """The package's passphrase; that it was shown is an event, which commits before it is. Raises NotFound, KeyMissing,
+    NotAllowed to whoever is no officer.
 
     It goes to the person by another way than the package.
     """
+    _officer(conn, account)
     found = _there(conn, ticket)
     sealed = db.queries().package_passphrase(conn, package=found.package)
     said = keyring.unseal("reference", sealed, found.package.bytes).decode()
@@ -645,7 +647,7 @@ def _there(conn: db.Connection, ticket: str) -> Package:
     raise NotFound(f"{ticket} has no package.", mend="It is made once the access is agreed on.")
 
 
-def _officer(conn: db.Connection, app: App, account: str) -> None:
-    if not controllers.duties_now(conn, app.config, account) & set(OFFICERS):
+def _officer(conn: db.Connection, account: str) -> None:
+    if not controllers.duties_applied(conn, account) & set(OFFICERS):
         conn.rollback()
         raise NotAllowed("Packages are the privacy officer's and her deputies'.")

@@ -10,7 +10,14 @@ addEventListener("DOMContentLoaded", () => {
 
   const say = (said) => { $("status").textContent = said; };
   const wrong = (said) => { say(""); $("alert").textContent = said; };
-  const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+  function bytes(base64) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+    const text = atob(base64);
+    const found = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i += 1) found[i] = text.charCodeAt(i);
+    return found;
+  }
 
   function nonce(kind, n) {
     const found = new DataView(new ArrayBuffer(12));
