@@ -209,6 +209,18 @@ def test_each_part_opens_by_itself_and_says_which_it_is(opened):
     page.get_by_role("heading", name="Puhelutallenteesi").wait_for()
 
 
+def test_a_browser_that_lacks_the_newest_opens_it_too_and_one_that_lacks_all_says_so(opened):
+    page = opened("")
+    page.add_init_script("delete Uint8Array.fromBase64")
+    opened(page_of())
+    type_in(page)
+    page.get_by_role("heading", name="Puhelutallenteesi").wait_for()
+
+    page.add_init_script("Object.defineProperty(globalThis, 'crypto', { value: undefined })")
+    opened(page_of())
+    assert said(page) == "old"
+
+
 def test_it_is_accessible_closed_and_open(opened):
     from axe_playwright_python.sync_playwright import Axe
 
