@@ -677,3 +677,17 @@ def test_a_sent_letter_is_noted_and_what_is_left_is_said(command, kept, tmp_path
     done = command("sent", ticket, "receipt", "--channel", "email")
 
     assert done.output == f"{ticket}: receipt was sent. It still asks for: identity.\n"
+
+
+def test_a_recipients_notice_is_printed_and_noted_at_the_command_line(command, kept, tmp_path):
+    which, other = given(kept), given(kept, company="phm")
+    ticket = erased(kept)
+    with pytest.raises(NotAllowed, match=f"It asks for {which}, {other}"):
+        command("letter", ticket, "recipient_notice", "--out", str(tmp_path / "a.pdf"))
+
+    command("letter", ticket, "recipient_notice", "--disclosure", which, "--out", str(tmp_path / "a.pdf"))
+    command("sent", ticket, "recipient_notice", "--disclosure", which, "--channel", "email")
+    done = command("sent", ticket, "recipient_notice", "--disclosure", other, "--impossible", "--channel", "other")
+
+    assert done.output == f"{ticket}: recipient_notice was sent. It still asks for: completed_erasure.\n"
+    assert f"reference {which}" in " ".join((tmp_path / "a.txt").read_text().split())
