@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,7 +56,13 @@ class Person:
         self.page.on("console", lambda message: self.said.append(message.text))
 
     def go(self, path: str) -> None:
-        self.page.goto(f"{self.url}/callkeeper{path}")
+        from playwright.sync_api import Error
+
+        try:
+            self.page.goto(f"{self.url}/callkeeper{path}")
+        except Error:  # it was loading itself anew at that moment
+            self.page.wait_for_timeout(1000)
+            self.page.goto(f"{self.url}/callkeeper{path}")
 
     def press(self, button: str, *, exact: bool = False) -> None:
         self.page.get_by_role("button", name=button, exact=exact).first.click()
@@ -75,6 +82,21 @@ class Person:
             self.page.wait_for_timeout(2000)
         raise AssertionError(f"{ticket} never said: {words}. {self.page.inner_text('main')[:600]}")
 
+    def say(self, ticket: str, button: str, then: str, **chosen: str) -> None:
+        """Presses the ticket's button until the ticket says that it is done: on a busy machine the page may say that Airflow is slow."""
+        ends = time.monotonic() + 3 * PATIENCE_MS / 1000
+        while time.monotonic() < ends:
+            self.go(f"/tickets/{ticket}")
+            if self.page.get_by_text(then).count():
+                return
+            if self.page.get_by_role("button", name=button).count():
+                for label, value in chosen.items():
+                    self.page.get_by_label(label.replace("_", " ")).select_option(value)
+                self.press(button)
+            else:
+                self.page.wait_for_timeout(2000)
+        raise AssertionError(f"{ticket} never said: {then}. {self.page.inner_text('main')[:600]}")
+
     def look(self) -> None:
         self.faults += browser.faults(self.page)
 
@@ -92,7 +114,7 @@ def people(chromium: Any, stack: Stack) -> Iterator[Any]:
     for person in made:
         person.context.close()
     assert [fault for person in made for fault in person.faults] == []
-    assert [line for person in made for line in person.said if "was preloaded" not in line] == []
+    assert [line for person in made for line in person.said if "503" not in line] == []
 
 
 def _caller(app: App) -> str:
@@ -144,8 +166,7 @@ def test_a_copy_from_the_letter_to_its_delivery(people, app: App):
 
     officer.press("Listen to the call")
     officer.page.locator("audio").wait_for()
-    officer.press("Say yes to")
-    officer.wait("Your yes is recorded")
+    officer.say(ticket, "Say yes to", "Yours was the first")
     officer.look()
 
     approver.go("/")
@@ -153,8 +174,7 @@ def test_a_copy_from_the_letter_to_its_delivery(people, app: App):
     approver.page.get_by_role("link", name=ticket).click()
     approver.look()
     assert number.removeprefix("+358") not in approver.page.content()
-    approver.press("Say the second yes")
-    approver.wait("Your yes is recorded")
+    approver.say(ticket, "Say the second yes", "Nothing waits for you here")
 
     officer.until(ticket, "Read the letter, and look into the package")
     officer.look()
@@ -169,12 +189,9 @@ def test_a_copy_from_the_letter_to_its_delivery(people, app: App):
     officer.wait("Passphrase:")
     officer.look()
 
-    officer.press("Release it")
-    officer.wait("Released. Hand it over")
+    officer.say(ticket, "Release it", "Hand it over, then say how")
     officer.look()
-    officer.page.get_by_label("It was handed over").select_option("letter")
-    officer.press("Record the delivery")
-    officer.wait("The delivery is recorded")
+    officer.say(ticket, "Record the delivery", "Closed on", It_was_handed_over="letter")
     officer.look()
     with app.connect() as conn:
         over = fulfilling.show(conn, ticket)
@@ -187,12 +204,10 @@ def test_an_erasure_at_the_size_of_a_telephone(people, app: App):
     officer, approver = people("officer", NARROW), people("approver", WIDE)
     ticket = _taken_in(officer, number, "Erasure")
 
-    officer.press("Say yes to")
-    officer.wait("Your yes is recorded")
+    officer.say(ticket, "Say yes to", "Yours was the first")
     approver.go(f"/tickets/{ticket}")
     approver.look()
-    approver.press("Say the second yes")
-    approver.wait("Your yes is recorded")
+    approver.say(ticket, "Say the second yes", "Nothing waits for you here")
 
     officer.until(ticket, "goes with the next night")
     officer.look()
