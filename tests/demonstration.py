@@ -6,7 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import psycopg
+
+from callkeeper import settings, wiring
+from callkeeper.embedded.stack import Stack
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -38,3 +44,51 @@ def numbers_of_callers(home: Path) -> set[bytes]:
                 m.group(1).encode() for m in re.finditer(r"(?:\+?358|00358|\b0)(4[045]\d{7}|50\d{7})(?!\d)", text)
             }
     return found
+
+
+def leaks_in_files(home: Path, needles: Iterable[bytes]) -> list[str]:
+    """The files and object keys that hold one: logs of tasks and services (and the addresses in them), mails, reports, whatever was left."""
+    wanted = list(needles)
+    found = []
+    for file in [*home.rglob("*"), *(home / "stack").rglob("*.log"), *(home / "stack").rglob("*log*/*")]:
+        inside = file.relative_to(home).parts
+        a_log = ".log" in file.name or "log" in file.parent.name
+        theirs = inside[0] in ("vendors", "secrets", "keys") or inside[:2] in (
+            ("stack", "postgres"),
+            ("stack", "store"),
+        )
+        if file.is_file() and (a_log or not theirs):
+            text = file.read_bytes()
+            found += [str(file.relative_to(home)) for needle in wanted if needle in text]
+    app = wiring.build(settings.load(home=home))
+    for version in app.store.versions(""):
+        found += ["an object's key" for needle in wanted if needle in version.key.encode()]
+    return found
+
+
+def leaks_in_databases(stack: Stack, needles: Iterable[bytes]) -> list[str]:
+    """The tables that hold one, in Airflow's database and in ours; bytes are looked into as well."""
+    wanted = list(needles)
+    return [
+        table for name in ("airflow", "callkeeper") for table, text in _tables(stack, name) for n in wanted if n in text
+    ]
+
+
+def _tables(stack: Stack, database: str) -> Iterator[tuple[str, bytes]]:
+    """Each table's content, as COPY writes it; and each of its bytea values, which that writes as hex."""
+    password = stack.secrets.get("postgres_password")
+    port = stack.ports["postgres"]
+    with psycopg.connect(host="127.0.0.1", port=port, user="postgres", password=password, dbname=database) as conn:
+        tables = conn.execute(
+            "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        searched = 0
+        for schema, table in tables:
+            which = psycopg.sql.SQL("copy (select * from {}) to stdout").format(psycopg.sql.Identifier(schema, table))
+            with conn.cursor() as cursor, cursor.copy(which) as copy:
+                content = b"".join(bytes(block) for block in copy)
+            searched += len(content)
+            yield table, content
+            for row in re.findall(rb"\\\\x([0-9a-f]+)", content):
+                yield f"{table} (bytes)", bytes.fromhex(row.decode())
+    assert searched > 10_000, "the tables were read"

@@ -1,0 +1,411 @@
+"""A person's request in real Airflow runs, from the officer's question to its end; answers come through Airflow's REST API."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from callkeeper import db, settings, wiring
+from callkeeper.demo import requests as demonstrated
+from callkeeper.embedded.stack import Stack
+from callkeeper.jobs import fulfilling, leading, packaging
+from callkeeper.jobs.fulfilling import Ticket
+from callkeeper.phone import E164
+from callkeeper.tickets import Evidence, Language, Right
+from callkeeper.trail.events import Actor, read
+from callkeeper.wiring import App
+
+DAG = "subject_request"
+REASONS = "Perustelu: kantelu-4711-koskee-vaatimusta"
+"""Free text that may stand nowhere but in the letter: looked for as the numbers are."""
+PATIENCE_SECONDS = 240
+ACTOR = Actor(account="officer", rule="test")
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account in Airflow, and what it does there."""
+
+    name: str
+    http: httpx.Client
+
+    def trigger(self, ticket: str, right: str, *, run: str | None = None, **conf: str) -> str:
+        body = {"logical_date": None, "conf": {"ticket": ticket, "right": right, "action": "advance"} | conf}
+        answer = self.http.post(f"/api/v2/dags/{DAG}/dagRuns", json=body | ({"dag_run_id": run} if run else {}))
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def get(self, run: str, *path: str) -> Any:
+        answer = self.http.get("/".join((f"/api/v2/dags/{DAG}/dagRuns", run, *path)))
+        answer.raise_for_status()
+        return answer.json()
+
+    def ends(self, run: str) -> str:
+        """The state in which the run has ended."""
+        return str(_until(lambda: self._state(run) in ("success", "failed") and self._state(run), f"{run} ends"))
+
+    def _state(self, run: str) -> str | None:
+        answer = self.http.get(f"/api/v2/dags/{DAG}/dagRuns/{run}")
+        return None if answer.status_code == 404 else str(answer.json()["state"])
+
+    def note(self, run: str) -> str:
+        return str(self.get(run)["note"] or "")
+
+    def asked(self, run: str) -> str:
+        """What the run asks, once it waits for the answer."""
+
+        def waits() -> str | None:
+            if self._state(run) is None:
+                before = self._state(_before(run))
+                assert before != "failed", f"{run} is not triggered: the run before it failed"
+                return None
+            tasks = self.get(run, "taskInstances")["task_instances"]
+            failed = [t["task_id"] for t in tasks if t["state"] == "failed"]
+            assert not failed, f"{run}: {failed} failed"
+            return next((t["task_id"] for t in tasks if t["state"] == "awaiting_input"), None)
+
+        found = _until(waits, f"{run} asks something")
+        # An answer within about a second meets a process that has not ended yet.
+        time.sleep(2)
+        return str(found)
+
+    def question(self, run: str, task: str) -> Any:
+        return self.get(run, "taskInstances", task, "-1", "hitlDetails")
+
+    def says(self, run: str, task: str, chosen: str, **fields: str | None) -> httpx.Response:
+        """The answer, with all of the question's fields."""
+        every = dict.fromkeys(self.question(run, task)["params"])
+        return self.http.patch(
+            f"/api/v2/dags/{DAG}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails",
+            json={"chosen_options": [chosen], "params_input": every | fields},
+        )
+
+    def answers(self, run: str, chosen: str, *, scope: Callable[[], str] | None = None, **fields: str | None) -> None:
+        """Waits for the run's question, and answers it; ``scope``: what it shows by then. On a busy machine the process that asked may
+        not have ended after two seconds: then Airflow fails the task, which asks again by itself, and is answered again."""
+        for _ in range(3):
+            task = self.asked(run)
+            answer = self.says(run, task, chosen, **fields, **({"scope": scope()} if scope else {}))
+            assert answer.status_code == 200, answer.text
+            if _until(lambda task=task: self._taken(run, task), f"{task} of {run} is taken") == "success":
+                return
+        raise AssertionError(f"{run}: its question was answered too soon, three times")
+
+    def _taken(self, run: str, task: str) -> str | None:
+        """Whether an answer has reached its task; ``again``: it asks once more."""
+        state = str(self.get(run, "taskInstances", task)["state"])
+        if state == "awaiting_input" and not self.question(run, task)["response_received"]:
+            return "again"
+        return state if state in ("success", "failed") else None
+
+    def log(self, run: str, task: str, attempt: int = 1) -> str:
+        answer = self.http.get(f"/api/v2/dags/{DAG}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}")
+        answer.raise_for_status()
+        return answer.text
+
+
+def _before(run: str) -> str:
+    ticket, _, number = run.partition("--")
+    return f"{ticket}--{int(number or 1) - 1}"
+
+
+def _until(found: Any, what: str) -> Any:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (it := found()):
+        assert time.monotonic() < end, f"not in {PATIENCE_SECONDS} s: {what}"
+        time.sleep(0.3)
+    return it
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The installation, as its command line has it, and its callers, each asked about once."""
+
+    app: App
+    numbers: list[E164]
+
+    def opened(
+        self,
+        right: Right,
+        *,
+        language: Language = "fi",
+        evidence: Evidence | None = "callback",
+        number: E164 | None = None,
+        few: bool = False,
+    ) -> str:
+        """A request of somebody who rang, identity proven for the days of the calls unless there is no evidence."""
+        who = number or self.numbers.pop(0 if few else -1)
+        with self.app.connect() as conn:
+            today = conn.execute("select helsinki_day(callkeeper_now())").fetchone()[0]  # type: ignore[index]  # one row
+            ticket = fulfilling.open_ticket(
+                conn, self.app.keyring, right=right, received_on=today, channel="email", language=language, numbers=[who],
+                account="officer", actor=ACTOR,
+            )  # fmt: skip
+            if evidence:
+                now = db.now(conn)
+                fulfilling.prove_identity(
+                    conn, self.app.keyring, ticket, evidence=evidence, from_at=now - timedelta(days=40), to_at=now, note="",
+                    account="officer", actor=ACTOR,
+                )  # fmt: skip
+        return ticket
+
+    def show(self, ticket: str) -> Ticket:
+        with self.app.connect() as conn:
+            return fulfilling.show(conn, ticket)
+
+    def scope(self, ticket: str) -> Callable[[], str]:
+        """The beginning of what the ticket is about, when it is asked for."""
+
+        def seen() -> str:
+            with self.app.connect() as conn:
+                return fulfilling.seen(conn, ticket).scope.hex()[: leading.SCOPE_CHARACTERS]
+
+        return seen
+
+    def next_run(self, ticket: str) -> str:
+        with self.app.connect() as conn:
+            return leading.where(conn, ticket).next_run
+
+    def decisions(self, ticket: str) -> list[tuple[str, str]]:
+        with self.app.connect() as conn:
+            rows = conn.execute("select action, account from decision where subject = %s order by decision", (ticket,))
+            return [(row.action, row.account) for row in rows]
+
+    def events(self, run: str) -> list[Any]:
+        with self.app.connect() as conn:
+            rows = conn.execute("select body from event where class = 'run' order by id").fetchall()
+        found = [read(bytes(row.body)) for row in rows]
+        return [r for r in found if r.actor.run == run]
+
+
+@pytest.fixture(scope="module")
+def desk(home: Path) -> Desk:
+    app = wiring.build(settings.load(home=home))
+    first = app.settings.import_first_day
+    assert first is not None
+    found = demonstrated.callers(app, [first + timedelta(days=n) for n in range(2)])
+    held = max(found, key=lambda number: (found[number], number))  # the demonstration's own
+    ranked = sorted(found, key=lambda number: (found[number], number))
+    return Desk(app=app, numbers=[number for number in ranked if number != held])
+
+
+@pytest.fixture(scope="module")
+def people(stack: Stack) -> Iterator[dict[str, Person]]:
+    found = {}
+    for login in stack.logins:
+        http = httpx.Client(base_url=stack.url, timeout=60, trust_env=False)
+        token = http.post("/auth/token", json={"username": login.account, "password": login.password})
+        http.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+        found[login.account] = Person(login.account, http)
+    yield found
+    for person in found.values():
+        person.http.close()
+
+
+@pytest.fixture
+def officer(people: dict[str, Person]) -> Person:
+    return people["officer"]
+
+
+@pytest.fixture
+def deputy(people: dict[str, Person]) -> Person:
+    return people["deputy"]
+
+
+@pytest.fixture
+def approver(people: dict[str, Person]) -> Person:
+    return people["approver"]
+
+
+@pytest.fixture
+def admin(people: dict[str, Person]) -> Person:
+    return people["admin"]
+
+
+def _runs(ticket: str, *numbers: int) -> Sequence[str]:
+    return [f"{ticket}--{n}" for n in numbers]
+
+
+# --- to the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_demonstrations_requests_wait_for_the_officer(desk, officer):
+    noted = (desk.app.settings.home / demonstrated.OPENED).read_text()
+    tickets = re.findall(r"DSR-\d{4}-\d{4,}", noted)
+
+    assert [desk.show(ticket).right for ticket in tickets] == ["access", "erasure"]
+    for ticket in tickets:
+        assert officer.asked(f"{ticket}--1") == "decide"
+
+
+def test_an_erasure_goes_from_the_question_over_two_people_and_a_night_to_its_delivery(desk, officer, approver, people):
+    ticket = desk.opened(Right.erasure, language="sv")
+    one, two, three, four, five = _runs(ticket, 1, 2, 3, 4, 5)
+
+    officer.trigger(ticket, "erasure", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    approver.answers(two, "Approve", scope=desk.scope(ticket))
+    assert officer.ends(three) == "success"
+    assert "next night" in officer.note(three)
+    _night(people["data"], ticket)
+    officer.trigger(ticket, "erasure", run=four)
+    officer.answers(four, "Release")
+    officer.answers(five, "Delivered", channel="letter")
+    assert [officer.ends(run) for run in (one, two, four, five)] == ["success"] * 4
+
+    assert (desk.show(ticket).state, desk.show(ticket).outcome) == ("closed", "fulfilled")
+    assert desk.decisions(ticket) == [
+        ("dsr_approve", "officer"),
+        ("dsr_second", "approver"),
+        ("dsr_release", "officer"),
+    ]
+    with desk.app.connect() as conn:
+        left = conn.execute(
+            "select count(*) from ticket_recording f join recording r using (recording) where f.ticket = %s", (ticket,)
+        ).fetchone()
+    assert left == (0,)
+
+
+def test_a_copy_goes_from_the_question_over_its_package_to_its_delivery(desk, officer, approver):
+    ticket = desk.opened(Right.access, language="en")
+    one, two, three, four = _runs(ticket, 1, 2, 3, 4)
+
+    officer.trigger(ticket, "access", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    approver.answers(two, "Approve", scope=desk.scope(ticket))
+    assert officer.asked(three) == "release"
+    with desk.app.connect() as conn:
+        package = packaging.show(conn, ticket)
+    assert package is not None
+    officer.answers(three, "Release")
+    officer.answers(four, "Delivered", channel="visit")
+    assert officer.ends(four) == "success"
+
+    assert (desk.show(ticket).state, desk.show(ticket).outcome) == ("closed", "fulfilled")
+    assert desk.decisions(ticket) == [
+        ("dsr_approve", "officer"),
+        ("dsr_second", "approver"),
+        ("dsr_release", "officer"),
+    ]
+
+
+def _night(data: Person, name: str) -> None:
+    """One more night of deletions, by hand. Its colour is its own: it may have other things to tell."""
+    run = f"night-of-{name}"
+    body = {"dag_run_id": run, "logical_date": None, "conf": {}}
+    data.http.post("/api/v2/dags/delete_expired/dagRuns", json=body).raise_for_status()
+
+    def ended() -> bool:
+        return data.http.get(f"/api/v2/dags/delete_expired/dagRuns/{run}").json()["state"] in ("success", "failed")
+
+    _until(ended, "the night ends")
+
+
+def test_a_refusal_is_answered_by_its_letter(desk, officer, deputy):
+    ticket = desk.opened(Right.erasure, language="fi", few=True)
+    one, two, three = _runs(ticket, 1, 2, 3)
+    with desk.app.connect() as conn:
+        fulfilling.note_reasons(conn, desk.app.keyring, ticket, REASONS, account="officer", actor=ACTOR)
+
+    officer.trigger(ticket, "erasure", run=one)
+    officer.answers(one, "Refuse", ground="legal_claims")
+    deputy.answers(two, "Release")
+    officer.answers(three, "Delivered", channel="email")
+    assert officer.ends(three) == "success"
+
+    assert desk.show(ticket).outcome == "refused"
+    assert desk.decisions(ticket) == [("dsr_refuse:legal_claims", "officer"), ("dsr_release", "deputy")]
+
+
+def test_an_unproven_person_is_searched_for_by_nobody(desk, officer):
+    ticket = desk.opened(Right.access, evidence=None, few=True)
+
+    run = officer.trigger(ticket, "access")
+
+    assert officer.ends(run) == "success"
+    assert "Nobody has noted yet who asks" in officer.note(run)
+    assert desk.show(ticket).state == "open"
+
+
+# --- what has no effect -------------------------------------------------------------------------------------------------
+
+
+def test_a_question_that_was_marked_as_done_by_hand_is_not_answered(desk, officer, deputy, admin):
+    ticket = desk.opened(Right.erasure, few=True)
+    one, two = _runs(ticket, 1, 2)
+    officer.trigger(ticket, "erasure", run=one)
+    assert officer.asked(one) == "decide"
+
+    marked = admin.http.patch(f"/api/v2/dags/{DAG}/dagRuns/{one}/taskInstances/decide", json={"new_state": "success"})
+
+    assert marked.status_code == 200, marked.text
+    assert officer.ends(one) == "failed"
+    assert "Nobody has answered" in officer.log(one, "record")
+    assert (desk.decisions(ticket), desk.show(ticket).state) == ([], "previewed")
+    # A failed run has the ticket no more.
+    deputy.trigger(ticket, "erasure", run=two)
+    assert deputy.asked(two) == "decide"
+
+
+def test_a_second_run_says_which_one_has_the_ticket(desk, officer, deputy):
+    ticket = desk.opened(Right.erasure, few=True)
+    one = f"{ticket}--1"
+    officer.trigger(ticket, "erasure", run=one)
+    assert officer.asked(one) == "decide"
+
+    assert officer.http.post(
+        f"/api/v2/dags/{DAG}/dagRuns",
+        json={"dag_run_id": one, "logical_date": None, "conf": {"ticket": ticket, "right": "erasure"}},
+    ).status_code == 409  # fmt: skip
+    again = deputy.trigger(ticket, "erasure")
+
+    assert deputy.ends(again) == "failed"
+    assert f"The run {one} carries {ticket}, and waits for an answer (decide)." in deputy.log(again, "begin")
+    assert officer.asked(one) == "decide"
+
+
+def test_a_deputy_takes_a_waiting_ticket_over_and_the_first_run_has_no_say(desk, officer, deputy):
+    ticket = desk.opened(Right.erasure, few=True)
+    one = f"{ticket}--1"
+    officer.trigger(ticket, "erasure", run=one)
+    assert officer.asked(one) == "decide"
+
+    taken = deputy.trigger(ticket, "erasure", action="take_over")
+    assert deputy.asked(taken) == "decide"
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+
+    assert officer.ends(one) == "failed"
+    assert "does not carry" in officer.log(one, "record")
+    assert desk.decisions(ticket) == []
+    deputy.answers(taken, "Approve", scope=desk.scope(ticket))
+    assert deputy.ends(taken) == "success"
+    assert desk.decisions(ticket) == [("dsr_approve", "deputy")]
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"ticket": "+358401234501", "right": "access"},
+        {"ticket": "DSR-2026-0001", "right": "everything"},
+        {"ticket": "DSR-2026-0001", "right": "access", "action": "approve"},
+    ],
+)
+def test_a_parameter_that_is_none_is_refused_at_the_trigger(officer, conf):
+    answer = officer.http.post(f"/api/v2/dags/{DAG}/dagRuns", json={"logical_date": None, "conf": conf})
+
+    assert answer.status_code == 400, answer.text
+
+
+def test_the_data_team_and_the_auditor_trigger_no_request(people):
+    body = {"logical_date": None, "conf": {"ticket": "DSR-2026-0001", "right": "access"}}
+
+    for name in ("data", "auditor"):
+        assert people[name].http.post(f"/api/v2/dags/{DAG}/dagRuns", json=body).status_code == 403
