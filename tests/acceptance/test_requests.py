@@ -22,6 +22,7 @@ from callkeeper.phone import E164
 from callkeeper.tickets import Evidence, Language, Right
 from callkeeper.trail.events import Actor, read
 from callkeeper.wiring import App
+from demonstration import leaks_in_databases, leaks_in_files, numbers_of_callers
 
 DAG = "subject_request"
 REASONS = "Perustelu: kantelu-4711-koskee-vaatimusta"
@@ -391,6 +392,19 @@ def test_a_deputy_takes_a_waiting_ticket_over_and_the_first_run_has_no_say(desk,
 
 
 @pytest.mark.parametrize(
+    ("ticket", "right", "said"),
+    [("DSR-2026-9999", "access", "There is no ticket DSR-2026-9999."), (None, "access", "asks for erasure, not for access")],
+)  # fmt: skip
+def test_a_run_that_names_the_wrong_thing_is_red_and_says_so(desk, officer, ticket, right, said):
+    which = ticket or desk.opened(Right.erasure, few=True)
+
+    run = officer.trigger(which, right)
+
+    assert officer.ends(run) == "failed"
+    assert said in officer.log(run, "begin")
+
+
+@pytest.mark.parametrize(
     "conf",
     [
         {"ticket": "+358401234501", "right": "access"},
@@ -409,3 +423,32 @@ def test_the_data_team_and_the_auditor_trigger_no_request(people):
 
     for name in ("data", "auditor"):
         assert people[name].http.post(f"/api/v2/dags/{DAG}/dagRuns", json=body).status_code == 403
+
+
+# --- nothing of the person ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_that_airflow_keeps_or_writes_has_a_number_or_a_reason_in_it(home: Path, stack: Stack, desk, officer):
+    """Conf, XCom, rendered fields, questions and answers, the log table, notes; task and service logs, mails, object keys, URLs."""
+    ticket = desk.opened(Right.erasure, few=True)
+    one, two = _runs(ticket, 1, 2)
+    officer.trigger(ticket, "erasure", run=one)
+    officer.answers(one, "Refuse", ground="0401234501")
+    assert officer.asked(two) == "decide"
+    needles = numbers_of_callers(home) | {b"409990007", REASONS.encode()}
+
+    assert leaks_in_files(home, needles) == []
+    # What a person types into Airflow's own form is the answer that Airflow keeps, and nowhere else.
+    assert set(leaks_in_databases(stack, needles)) <= {"hitl_detail"}
+
+
+def test_what_an_answer_asks_for_is_counts_and_codes(desk, officer):
+    ticket = desk.opened(Right.erasure, few=True)
+    one = f"{ticket}--1"
+    officer.trigger(ticket, "erasure", run=one)
+    task = officer.asked(one)
+
+    shown = officer.question(one, task)
+    assert sorted(shown["params"]) == ["extension_reason", "ground", "scope"]
+    assert re.search(r"Recordings: \d+ of ", shown["body"])
+    assert desk.scope(ticket)() in shown["body"]
