@@ -352,7 +352,7 @@ def test_the_sweeps_sql_and_the_decision_agree(conn_of_examples, facts):
             )
             if r.recording == recording
         ] or ["not due"]
-        clock = explaining._clock(row, 6)
+        clock = explaining.clock_of(row, 6)
         s = explaining.situation(row, kinds, clock)
     finally:
         conn.rollback()

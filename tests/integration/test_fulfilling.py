@@ -354,6 +354,12 @@ def told(office: Installation) -> list[str]:
         return [m.text for m in watching.look(conn).matters if "had kept has gone" in m.text]
 
 
+def ready(office: Installation) -> list[str]:
+    """What it says of requests of which a night has done what was approved."""
+    with office.connect() as conn:
+        return [m.text for m in watching.look(conn).matters if "what was approved is done" in m.text]
+
+
 def outcomes(office: Installation) -> list[str | None]:
     return [row.outcome for row in office.rows("select outcome from ticket_recording order by recording")]
 
@@ -420,10 +426,13 @@ def test_what_two_people_approved_goes_in_the_next_night_and_nothing_else(kept):
     assert carry_out(kept, ticket) == 2
     with pytest.raises(NotAllowed, match="still on their way out"):
         delivered(kept, ticket)
+    assert ready(kept) == []
     night = kept.sweep()
 
     assert (night.total("done"), left(kept)) == (2, 1)
+    assert [ticket in text for text in ready(kept)] == [True]
     assert delivered(kept, ticket) == "fulfilled"
+    assert ready(kept) == []
     assert outcomes(kept) == ["erased", "erased"]
     assert {(e["trigger"], e["reason"]) for e in kept.events("deletion.planned")} == {
         ("erasure_approved", "subject_request")

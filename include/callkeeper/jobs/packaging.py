@@ -47,6 +47,8 @@ SPOOL_BYTES = 8 << 20
 
 HEAD_BYTES = 4096
 HEADS_AT_ONCE = 8
+AHEAD = 3
+"""So many recordings are read before their turn, each in memory: a store begins slowly and goes on fast."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -433,8 +435,9 @@ class _Writer:
         if self.n == 1:
             for name, content_type, body in self.contents.documents:
                 yield member(name, self._through(name, content_type, [body]))
-        for f in self.contents.parts[self.n - 1]:
-            yield member(f.name, self._through(f.name, f.content_type, self._sound(f)))
+        with ThreadPoolExecutor(AHEAD) as pool:
+            for f, original in self._originals(pool):
+                yield member(f.name, self._through(f.name, f.content_type, self._sound(f, original)))
 
     def _through(self, name: str, content_type: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         self.page.add(name, content_type)
@@ -442,13 +445,33 @@ class _Writer:
             self.page.write(chunk)
             yield chunk
 
-    def _sound(self, f: _File) -> Iterator[bytes]:
+    def _originals(self, pool: ThreadPoolExecutor) -> Iterator[tuple[_File, Future[BinaryIO] | None]]:
+        """The part's files, each with its recording: read before its turn, or None where that would take too much memory."""
+        files, coming = self.contents.parts[self.n - 1], dict[str, Future[BinaryIO]]()
+        for i in range(len(files) + AHEAD):
+            if i < len(files) and self._source(files[i]).size_bytes <= SPOOL_BYTES:
+                coming[files[i].name] = pool.submit(self._read, files[i])
+            if i >= AHEAD:
+                yield files[i - AHEAD], coming.pop(files[i - AHEAD].name, None)
+
+    def _source(self, f: _File) -> db.Row:
+        source = self.calls[f.recording].source
+        assert source is not None
+        return source
+
+    def _read(self, f: _File) -> BinaryIO:
+        with self._open(f) as body:
+            return io.BytesIO(body.read())
+
+    def _open(self, f: _File) -> BinaryIO:
+        s = self._source(f)
+        return self.app.store.open(s.object_key, s.version_id)
+
+    def _sound(self, f: _File, read: Future[BinaryIO] | None) -> Iterator[bytes]:
         from callkeeper.media import copying
 
-        call = self.calls[f.recording]
-        s = call.source
-        assert s is not None
-        with self.app.store.open(s.object_key, s.version_id) as body:
+        call, s = self.calls[f.recording], self._source(f)
+        with read.result() if read else self._open(f) as body:
             original = _as_imported(body, s)
             if f.as_it_is:
                 yield from original

@@ -18,7 +18,7 @@ from callkeeper import controllers, db
 from callkeeper.clock import day_bounds_utc, helsinki_day
 from callkeeper.controllers import Config, FindingCode
 from callkeeper.errors import MailUnavailable
-from callkeeper.jobs import holding
+from callkeeper.jobs import fulfilling, holding, leading
 from callkeeper.jobs.balancing import WINDOW_WARNING_DAYS
 from callkeeper.jobs.holding import RATIFY_DAYS
 from callkeeper.jobs.pages import counted, day_in_words, render
@@ -186,6 +186,10 @@ def _requests(m: _Morning) -> Iterator[Matter]:
         elif r.lifts_on <= m.today:
             text = f"{r.ticket}: its restriction ends as the person was told: `callkeeper ticket lift {r.ticket}`."
             yield Matter(section=Section.requests, text=text, late=r.lifts_on < m.today)
+    for t in fulfilling.register(m.conn):
+        if t.state is State.carried_out and t.right in fulfilling.GOES and not leading.is_on_its_way(m.conn, t):
+            text = f"{t.ticket}: what was approved is done. Its answer is ready to be looked at and released: on the privacy desk, go on with it."
+            yield Matter(section=Section.requests, text=text)
     for r in q.resumed_tickets(m.conn):
         text = f"{r.ticket}: what a legal ground had kept has gone. The person is told so; then `callkeeper ticket delivered {r.ticket}`."
         yield Matter(section=Section.requests, text=text)
