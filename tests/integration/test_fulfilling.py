@@ -7,6 +7,7 @@ import logging
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -39,7 +40,7 @@ from callkeeper.jobs.fulfilling import Searched
 from callkeeper.tickets import FREEZES, Call, Right
 from deliver import Call as Delivered
 from deliver import deliver
-from installation import DAY, OFFICER, Installation, at
+from installation import DAY, EXCHANGE, OFFICER, Installation, at
 
 TODAY = date(2026, 11, 25)
 LATER = datetime(2027, 5, 26, 0, 30, tzinfo=UTC)
@@ -439,6 +440,24 @@ def test_what_two_people_approved_goes_in_the_next_night_and_nothing_else(kept):
     }
     assert tuple(kept.row("select state, outcome from ticket")) == ("closed", "fulfilled")
     assert kept.value("select kind from ticket_delivery") == "fulfilled"
+
+
+def test_what_import_refused_until_its_term_goes_now(office):
+    """A call that nobody answered: the journal alone knows of it, and would leave its file with the vendor for half a year."""
+    office.configure(more=EXCHANGE.replace("{corpus}", str(Path(__file__).parents[1] / "corpus" / "asterisk" / "broken")))
+    office.run(vendor="vaihde")
+    office.go_live()
+    call = office.row("select * from deletion")
+    when = Call(line=call.line, from_at=call.started_at, to_at=call.started_at + timedelta(seconds=1))
+    ticket = agreed(office, numbers=[], times=[when])
+
+    assert carry_out(office, ticket) == 1
+    with pytest.raises(NotAllowed, match="still on their way out"):
+        delivered(office, ticket)
+    office.sweep()
+
+    assert delivered(office, ticket) == "fulfilled"
+    assert outcomes(office) == ["erased"]
 
 
 def test_a_held_recording_is_deferred_and_goes_by_itself_when_the_hold_ends(kept):

@@ -112,10 +112,12 @@ def _erase(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
 
 
 def _plan(conn: db.Connection, recordings: list[UUID], trigger: str, decision: int, actor: Actor) -> None:
-    """Puts what goes into the journal, in the caller's transaction: from the catalogue, and from quarantine, which that decides."""
+    """Puts what goes into the journal, in the caller's transaction: from the catalogue, from what import refused, and from
+    quarantine, which that decides."""
     q, alike = db.queries(), dict[Event, list[UUID]]()
     rows = [
         *q.plan_erasure(conn, recordings=recordings, trigger=trigger, decision=decision),
+        *q.plan_before_term(conn, recordings=recordings, trigger=trigger, decision=decision),
         *q.plan_quarantined(conn, recordings=recordings, trigger=trigger, decision=decision),
     ]
     for planned in rows:

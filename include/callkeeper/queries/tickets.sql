@@ -147,6 +147,19 @@ with was as (
 select p.recording, p.vendor, p.controller, coalesce(w.state, 'live') as state_before
 from planned p left join was w on w.recording = p.recording;
 
+-- name: plan_before_term
+-- The same of what import refused to keep and left for its term's end, such as a call that nobody answered: it goes now.
+with was as (
+    select recording, state from deletion d
+    where recording = any (:recordings) and state in ('planned', 'blocked') and trigger <> :trigger::text
+      and not exists (select from recording r where r.recording = d.recording)
+    for update
+)
+update deletion d set trigger = :trigger::text, decision = :decision::bigint, waits = null, state = 'planned', trouble = null, night = null,
+    due_at = least(d.due_at, callkeeper_now())
+from was where d.recording = was.recording
+returning d.recording, d.vendor, d.controller, was.state as state_before;
+
 -- name: plan_quarantined
 -- The same of what waits in quarantine: two people's yes decides that, too. The journal has the facts of it, as of a rejected call.
 with out as (
