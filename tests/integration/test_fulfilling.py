@@ -444,7 +444,9 @@ def test_what_two_people_approved_goes_in_the_next_night_and_nothing_else(kept):
 
 def test_what_import_refused_until_its_term_goes_now(office):
     """A call that nobody answered: the journal alone knows of it, and would leave its file with the vendor for half a year."""
-    office.configure(more=EXCHANGE.replace("{corpus}", str(Path(__file__).parents[1] / "corpus" / "asterisk" / "broken")))
+    office.configure(
+        more=EXCHANGE.replace("{corpus}", str(Path(__file__).parents[1] / "corpus" / "asterisk" / "broken"))
+    )
     office.run(vendor="vaihde")
     office.go_live()
     call = office.row("select * from deletion")
