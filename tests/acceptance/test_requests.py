@@ -443,7 +443,7 @@ def test_nothing_that_airflow_keeps_or_writes_has_a_number_or_a_reason_in_it(hom
 
 
 def test_what_an_answer_asks_for_is_counts_and_codes(desk, officer):
-    ticket = desk.opened(Right.erasure, few=True)
+    ticket = desk.opened(Right.erasure)
     one = f"{ticket}--1"
     officer.trigger(ticket, "erasure", run=one)
     task = officer.asked(one)
