@@ -16,17 +16,27 @@ import pytest
 from callkeeper import db, settings, wiring
 from callkeeper.demo import requests as demonstrated
 from callkeeper.embedded.stack import Stack
-from callkeeper.jobs import fulfilling, leading, packaging
+from callkeeper.errors import NotAllowed
+from callkeeper.jobs import answering, carrying_out, fulfilling, leading, packaging
 from callkeeper.jobs.fulfilling import Ticket
 from callkeeper.phone import E164
 from callkeeper.tickets import Evidence, Language, Right
-from callkeeper.trail.events import Actor, read
+from callkeeper.trail.events import Actor, RunEnded, RunStarted, TaskEnded, TaskStarted, read
 from callkeeper.wiring import App
 from demonstration import leaks_in_databases, leaks_in_files, numbers_of_callers
 
 DAG = "subject_request"
 REASONS = "Perustelu: kantelu-4711-koskee-vaatimusta"
 """Free text that may stand nowhere but in the letter: looked for as the numbers are."""
+NOBODYS, PUT_RIGHT = E164("+358409990007"), E164("+358409990008")
+"""Two numbers from which nobody rang: one is asked for, the other is what a rectification writes."""
+FIELDS = {
+    "decide": ("scope", "ground", "extension_reason"),
+    "second": ("scope",),
+    "release": (),
+    "deliver": ("channel",),
+}
+"""What an answer to each question has, all of it always."""
 PATIENCE_SECONDS = 240
 ACTOR = Actor(account="officer", rule="test")
 
@@ -83,7 +93,7 @@ class Person:
 
     def says(self, run: str, task: str, chosen: str, **fields: str | None) -> httpx.Response:
         """The answer, with all of the question's fields."""
-        every = dict.fromkeys(self.question(run, task)["params"])
+        every: dict[str, str | None] = dict.fromkeys(FIELDS[task])
         return self.http.patch(
             f"/api/v2/dags/{DAG}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails",
             json={"chosen_options": [chosen], "params_input": every | fields},
@@ -128,7 +138,7 @@ def _until(found: Any, what: str) -> Any:
 
 @dataclass(frozen=True)
 class Desk:
-    """The installation, as its command line has it, and its callers, each asked about once."""
+    """The installation, as its command line has it, and its callers, each asked about once, whoever asks."""
 
     app: App
     numbers: list[E164]
@@ -142,7 +152,7 @@ class Desk:
         number: E164 | None = None,
         few: bool = False,
     ) -> str:
-        """A request of somebody who rang, identity proven for the days of the calls unless there is no evidence."""
+        """A request of somebody who rang and whom nobody has asked about, identity proven for the days of the calls unless there is no evidence."""
         who = number or self.numbers.pop(0 if few else -1)
         with self.app.connect() as conn:
             today = conn.execute("select helsinki_day(callkeeper_now())").fetchone()[0]  # type: ignore[index]  # one row
@@ -171,9 +181,25 @@ class Desk:
 
         return seen
 
-    def next_run(self, ticket: str) -> str:
+    def found(self, ticket: str) -> list[fulfilling.Found]:
         with self.app.connect() as conn:
-            return leading.where(conn, ticket).next_run
+            return list(fulfilling.seen(conn, ticket).chosen)
+
+    def letter(self, ticket: str, kind: str | None = None) -> str:
+        """The letter of that kind, else the answer itself, is printed in the ticket's language; which one it is."""
+        with self.app.connect() as conn:
+            which = kind or str(answering.final(conn, ticket))
+            answering.write(conn, self.app, ticket, which, actor=ACTOR)
+        return which
+
+    def lift(self, ticket: str) -> int:
+        with self.app.connect() as conn:
+            return carrying_out.lift(conn, ticket, account="officer", actor=ACTOR)
+
+    def value(self, query: str, *parameters: Any) -> Any:
+        with self.app.connect() as conn:
+            row = conn.execute(query, parameters).fetchone()  # type: ignore[call-overload]  # the tests' own SQL
+            return row[0] if row else None
 
     def decisions(self, ticket: str) -> list[tuple[str, str]]:
         with self.app.connect() as conn:
@@ -193,9 +219,10 @@ def desk(home: Path) -> Desk:
     first = app.settings.import_first_day
     assert first is not None
     found = demonstrated.callers(app, [first + timedelta(days=n) for n in range(2)])
-    held = max(found, key=lambda number: (found[number], number))  # the demonstration's own
     ranked = sorted(found, key=lambda number: (found[number], number))
-    return Desk(app=app, numbers=[number for number in ranked if number != held])
+    with app.connect() as conn:
+        asked = {bytes(row[0]) for row in conn.execute("select unnest(pseudonyms) from ticket_subject")}
+    return Desk(app=app, numbers=[n for n in ranked if asked.isdisjoint(app.keyring.pseudonyms(n).values())])
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +353,135 @@ def test_a_refusal_is_answered_by_its_letter(desk, officer, deputy):
     assert desk.decisions(ticket) == [("dsr_refuse:legal_claims", "officer"), ("dsr_release", "deputy")]
 
 
+def test_a_rectification_puts_right_what_was_drafted_and_nothing_before(desk, officer):
+    ticket = desk.opened(Right.rectification, language="fi")
+    one, two, three, four, five = _runs(ticket, 1, 2, 3, 4, 5)
+
+    officer.trigger(ticket, "rectification", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    assert officer.ends(one) == "success"
+    assert "Nothing is put right by this yet" in officer.note(one)
+    assert officer.asked(two) == "decide"
+    wrong = next(f for f in desk.found(ticket) if f.place == "catalogue")
+    earlier = wrong.started_at - timedelta(minutes=1)
+    with desk.app.connect() as conn:
+        for what, value in (("number", PUT_RIGHT), ("time", earlier), ("statement", REASONS)):
+            fulfilling.correct(conn, desk.app.keyring, ticket, wrong.recording, what, value, ACTOR)
+    officer.answers(two, "Narrow")
+    officer.answers(three, "Approve", scope=desk.scope(ticket))
+    assert officer.asked(four) == "release"
+    assert desk.letter(ticket) == "completed_rectification"
+    officer.answers(four, "Release")
+    officer.answers(five, "Delivered", channel="letter")
+    assert officer.ends(five) == "success"
+
+    assert desk.show(ticket).outcome == "fulfilled"
+    assert desk.decisions(ticket) == [("dsr_approve", "officer"), ("dsr_release", "officer")]
+    with desk.app.connect() as conn:
+        row = conn.execute(
+            "select started_at, pseudonym from recording where recording = %s", (wrong.recording,)
+        ).fetchone()
+    assert row == (earlier, desk.app.keyring.pseudonym(PUT_RIGHT))
+
+
+def test_a_restriction_outlasts_its_ticket_until_the_person_was_told_of_its_end(desk, officer):
+    ticket = desk.opened(Right.restriction, language="sv")
+    one, two, three = _runs(ticket, 1, 2, 3)
+
+    officer.trigger(ticket, "restriction", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    assert officer.asked(two) == "release"
+    assert desk.letter(ticket) == "completed_restriction"
+    officer.answers(two, "Release")
+    officer.answers(three, "Delivered", channel="letter")
+    assert officer.ends(three) == "success"
+
+    assert desk.show(ticket).outcome == "fulfilled"
+    standing = "select array_agg(recordings) from blocker where case_ref = %s and ended_at is null"
+    (restricted,) = desk.value(standing, ticket)
+    assert set(restricted) == {f.recording for f in desk.found(ticket)}
+    tomorrow = desk.value("select helsinki_day(callkeeper_now()) + 1")
+    with desk.app.connect() as conn:
+        carrying_out.announce_lifting(conn, ticket, tomorrow, "not_needed", account="officer", actor=ACTOR)
+    with pytest.raises(NotAllowed, match="has not been told"):
+        desk.lift(ticket)
+    desk.letter(ticket, "restriction_lifting")
+    with desk.app.connect() as conn:
+        answering.sent(conn, ticket, "restriction_lifting", "letter", account="officer", actor=ACTOR)
+    with pytest.raises(NotAllowed, match="not before"):
+        desk.lift(ticket)
+    # The day comes; the stack's clock is everybody's, and stays.
+    with desk.app.connect() as conn:
+        conn.execute("update ticket set lifts_on = lifts_on - 1 where ticket = %s", (ticket,))
+        conn.commit()
+    assert desk.lift(ticket) == len(restricted)
+    assert desk.value(standing, ticket) is None
+
+
+def test_an_objection_that_is_upheld_keeps_nothing_of_the_caller_after_a_night(desk, officer, approver, people):
+    number = desk.numbers.pop()
+    ticket = desk.opened(Right.objection, language="en", number=number)
+    one, two, three, four, five = _runs(ticket, 1, 2, 3, 4, 5)
+    suppressed = "select count(*) from suppression where kind = 'caller' and ticket = %s"
+
+    officer.trigger(ticket, "objection", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    assert approver.asked(two) == "second"
+    assert desk.value(suppressed, ticket) == 0
+    approver.answers(two, "Approve", scope=desk.scope(ticket))
+    assert officer.ends(three) == "success"
+    assert desk.value(suppressed, ticket) == len(desk.app.keyring.pseudonyms(number))
+    assert desk.show(ticket).freezes is False
+    _night(people["data"], ticket)
+    officer.trigger(ticket, "objection", run=four)
+    assert officer.asked(four) == "release"
+    assert desk.letter(ticket) == "completed_objection"
+    officer.answers(four, "Release")
+    officer.answers(five, "Delivered", channel="email")
+    assert officer.ends(five) == "success"
+
+    assert desk.show(ticket).outcome == "fulfilled"
+    assert {f.outcome for f in desk.found(ticket)} == {"erased"}
+    with desk.app.connect() as conn:
+        assert fulfilling.would_find(conn, desk.app.keyring, ticket) == {}
+
+
+def test_portability_knows_no_yes_and_its_no_needs_no_other_reason(desk, officer):
+    ticket = desk.opened(Right.portability, language="sv", few=True)
+    one, two, three, four = _runs(ticket, 1, 2, 3, 4)
+
+    officer.trigger(ticket, "portability", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    assert officer.ends(one) == "success"
+    assert "Portability does not apply" in officer.note(one)
+    officer.answers(two, "Refuse", ground="not_applicable")
+    assert officer.asked(three) == "release"
+    assert desk.letter(ticket) == "portability"
+    officer.answers(three, "Release")
+    officer.answers(four, "Delivered", channel="web")
+    assert officer.ends(four) == "success"
+
+    assert desk.show(ticket).outcome == "refused"
+    assert desk.decisions(ticket) == [("dsr_refuse:not_applicable", "officer"), ("dsr_release", "officer")]
+
+
+def test_a_run_extends_asks_the_person_and_goes_on_where_it_was(desk, officer):
+    ticket = desk.opened(Right.restriction, few=True)
+    one, two, three = _runs(ticket, 1, 2, 3)
+
+    officer.trigger(ticket, "restriction", run=one)
+    officer.answers(one, "Extend", extension_reason="number_of_requests")
+    officer.answers(two, "Ask for clarification")
+    assert officer.ends(two) == "success"
+    assert desk.show(ticket).state == "clarification_asked"
+    with desk.app.connect() as conn:
+        fulfilling.answered(conn, ticket, ACTOR)
+    officer.trigger(ticket, "restriction", run=three)
+
+    assert officer.asked(three) == "decide"
+    assert desk.show(ticket).extended_to is not None
+
+
 def test_an_unproven_person_is_searched_for_by_nobody(desk, officer):
     ticket = desk.opened(Right.access, evidence=None, few=True)
 
@@ -334,6 +490,17 @@ def test_an_unproven_person_is_searched_for_by_nobody(desk, officer):
     assert officer.ends(run) == "success"
     assert "Nobody has noted yet who asks" in officer.note(run)
     assert desk.show(ticket).state == "open"
+
+
+def test_nothing_found_is_no_answer_while_days_are_missing(desk, officer):
+    ticket = desk.opened(Right.access, language="en", number=NOBODYS)
+    one, two = _runs(ticket, 1, 2)
+
+    officer.trigger(ticket, "access", run=one)
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    assert officer.asked(two) == "release"
+
+    assert desk.letter(ticket) == "days_missing"
 
 
 # --- what has no effect -------------------------------------------------------------------------------------------------
@@ -391,6 +558,29 @@ def test_a_deputy_takes_a_waiting_ticket_over_and_the_first_run_has_no_say(desk,
     assert desk.decisions(ticket) == [("dsr_approve", "deputy")]
 
 
+def test_a_ticket_whose_run_was_ended_or_deleted_goes_on_with_the_next(desk, officer, deputy, admin):
+    ticket = desk.opened(Right.erasure, few=True)
+    one, two, three = _runs(ticket, 1, 2, 3)
+
+    def end(run: str) -> None:
+        assert admin.http.patch(f"/api/v2/dags/{DAG}/dagRuns/{run}", json={"state": "failed"}).status_code == 200
+        # Its teardown still runs, and says whether the run is over, whatever its colour.
+        _until(lambda: admin.get(run, "taskInstances", "seal")["state"] == "success", f"{run} is sealed")
+        admin.ends(run)
+
+    officer.trigger(ticket, "erasure", run=one)
+    assert officer.asked(one) == "decide"
+    end(one)
+    deputy.trigger(ticket, "erasure", run=two)
+    assert deputy.asked(two) == "decide"
+    # Airflow deletes no run that waits: it is ended first.
+    end(two)
+    assert admin.http.delete(f"/api/v2/dags/{DAG}/dagRuns/{two}").status_code == 204
+    officer.trigger(ticket, "erasure", run=three)
+
+    assert officer.asked(three) == "decide"
+
+
 @pytest.mark.parametrize(
     ("ticket", "right", "said"),
     [("DSR-2026-9999", "access", "There is no ticket DSR-2026-9999."), (None, "access", "asks for erasure, not for access")],
@@ -425,6 +615,25 @@ def test_the_data_team_and_the_auditor_trigger_no_request(people):
         assert people[name].http.post(f"/api/v2/dags/{DAG}/dagRuns", json=body).status_code == 403
 
 
+# --- weeks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_run_and_task_was_witnessed(desk, officer):
+    ticket = desk.opened(Right.erasure, few=True)
+    one = f"{ticket}--1"
+    officer.trigger(ticket, "erasure", run=one)
+    officer.answers(one, "Ask for identity")
+    assert officer.ends(one) == "success"
+    # A run's end is seen by the scheduler, which waits for no writing.
+    _until(lambda: any(isinstance(r.event, RunEnded) for r in desk.events(one)), "the run's end is witnessed")
+
+    seen = [(type(r.event), r.actor.task) for r in desk.events(one)]
+    assert [kind for kind, task in seen if task is None] == [RunStarted, RunEnded]
+    for task in ("begin", "decide", "record", "seal"):
+        assert {(TaskStarted, task), (TaskEnded, task)} <= set(seen)
+    assert {r.event.triggered_by for r in desk.events(one) if isinstance(r.event, RunStarted)} == {"officer"}
+
+
 # --- nothing of the person ------------------------------------------------------------------------------------------------
 
 
@@ -435,7 +644,7 @@ def test_nothing_that_airflow_keeps_or_writes_has_a_number_or_a_reason_in_it(hom
     officer.trigger(ticket, "erasure", run=one)
     officer.answers(one, "Refuse", ground="0401234501")
     assert officer.asked(two) == "decide"
-    needles = numbers_of_callers(home) | {b"409990007", REASONS.encode()}
+    needles = numbers_of_callers(home) | {NOBODYS[4:].encode(), PUT_RIGHT[4:].encode(), REASONS.encode()}
 
     assert leaks_in_files(home, needles) == []
     # What a person types into Airflow's own form is the answer that Airflow keeps, and nowhere else.
