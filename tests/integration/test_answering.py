@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from asking import CALLER, LINE, OTHER, delivered, three_calls
 from callkeeper import letters
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import LetterIncomplete, NotAllowed, NotFound
@@ -17,27 +18,17 @@ from callkeeper.jobs import answering, carrying_out, disclosing, fulfilling, wat
 from callkeeper.letters import Addressee, Kind
 from callkeeper.phone import E164
 from callkeeper.tickets import Right
-from deliver import PHM, deliver
 from deliver import Call as Delivered
+from deliver import deliver
 from installation import ACTOR, DAY, OFFICER, Installation, at
 
-CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
-LINE = E164("+358207001234")
 TODAY = date(2026, 11, 25)
 Command = Callable[..., Result]
 
 
 @pytest.fixture
 def kept(office: Installation) -> Installation:
-    """Three calls: a and b of one caller, to two companies, c of another one."""
-    calls = [
-        Delivered(id="a", start=at(8), caller=CALLER),
-        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
-        Delivered(id="c", start=at(10), caller=OTHER),
-    ]
-    deliver(office.linna, DAY, calls)
-    office.run("import")
-    office.go_live()
+    three_calls(office).go_live()
     return office
 
 
@@ -248,8 +239,7 @@ def overtaken(office: Installation) -> list[str]:
 def test_whoever_was_told_that_days_are_missing_is_promised_word_and_the_morning_reminds_of_it(kept):
     ticket = agreed(kept, numbers=[E164("+358409990009")], to_at=at(0) + timedelta(days=2))
     carried_out(kept, ticket)
-    with kept.connect() as conn:
-        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    delivered(kept, ticket)
     assert kept.value("select outcome from ticket") == "days_missing"
     assert overtaken(kept) == []
 
@@ -266,8 +256,7 @@ def test_whoever_was_told_that_days_are_missing_is_promised_word_and_the_morning
 def test_a_call_that_comes_in_after_the_answer_is_told_in_the_morning(kept):
     ticket = agreed(kept, Right.restriction, to_at=at(0) + timedelta(days=2))
     carried_out(kept, ticket)
-    with kept.connect() as conn:
-        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    delivered(kept, ticket)
 
     tomorrow = DAY + timedelta(1)
     deliver(kept.linna, tomorrow, [Delivered(id="d", start=at(8, day=tomorrow), caller=CALLER)])
@@ -471,8 +460,7 @@ def test_a_deferral_is_told_both_times_and_never_why(kept, kind):
     for word in ("K-1", "preservation", "investigation", "police"):
         assert word not in text
 
-    with kept.connect() as conn:
-        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    delivered(kept, ticket)
     assert due(kept, ticket) == ()
     kept.sql.execute("update blocker set ended_at = callkeeper_now()")
     kept.later(days=1)

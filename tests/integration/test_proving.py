@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import trail
+from asking import delivered
 from callkeeper import controllers, letters, notice, pseudonyms
 from callkeeper.commands.prove import prove as command
 from callkeeper.errors import NotBalanced, NotFound, StoreConflict, StoreUnavailable
@@ -647,7 +648,7 @@ def test_an_answer_that_gives_less_was_printed_here_with_the_complaint_right(sou
     with sound.connect() as conn:
         refusal = {"reasons": "as told", "account": "officer", "actor": OFFICER}
         fulfilling.refuse(conn, sound.app.keyring, ticket, "excessive", **refusal)
-        fulfilling.record_delivery(conn, ticket, "letter", years=3, account="officer", actor=OFFICER)
+    delivered(sound, ticket)
     unseen = answer(sound, "complaint")
     with sound.connect() as conn:
         answering.write(conn, sound.app, ticket, "refused", actor=OFFICER)

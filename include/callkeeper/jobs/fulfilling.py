@@ -940,13 +940,13 @@ def record_delivery(
     years: int,
     account: str,
     actor: Actor,
-    keyring: Keyring | None = None,
+    keyring: Keyring,
 ) -> Outcome:
     """Notes that the answer was handed over, which ends the ticket and what it froze; commits, and says what it came to.
 
     A package must have been released, as it is now; a letter goes with the word of whoever hands it over. Of a ticket that ended
     as deferred, once all has gone: that the person was told so, too. Raises NotAllowed while it is not known of each recording
-    what became of it. With the ``keyring``, what only the letter had to say of erased calls is forgotten, once all of it is told.
+    what became of it. What only the letter had to say of erased calls is forgotten, once all of it is told.
     """
     q = db.queries()
     db.lock_blockers(conn, exclusive=True)
@@ -957,8 +957,7 @@ def record_delivery(
         q.ticket_resumed(conn, ticket=ticket)
         q.deliver(conn, ticket=ticket, kind="resumed", account=account, channel=channel)
         append(conn, actor, [TicketResumed(ticket=ticket, channel=channel)])
-        if keyring:
-            answering.forget(conn, keyring, ticket)
+        answering.forget(conn, keyring, ticket)
         conn.commit()
         return "fulfilled"
     if before not in (State.carried_out, State.refused):
@@ -982,7 +981,7 @@ def record_delivery(
     q.package_delivered(conn, ticket=ticket, account=let_go.account)
     append(conn, actor, [TicketMoved(ticket=ticket, state_before=before, state_after=after)])
     _end(conn, ticket, after, outcome, years, actor)
-    if keyring and outcome != "deferred":
+    if outcome != "deferred":
         answering.forget(conn, keyring, ticket)
     conn.commit()
     return outcome

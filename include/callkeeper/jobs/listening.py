@@ -111,7 +111,6 @@ def open_audio(
     account: str,
     purpose: str,
     ticket: str | None = None,
-    disclosure: str | None = None,
     actor: Actor,
 ) -> Listening:
     """Opens a recording for somebody and a purpose; its row and its event are committed before a byte is read.
@@ -122,9 +121,7 @@ def open_audio(
     db.lock_blockers(conn, exclusive=False)
     row = _allowed(conn, app, recording, account=account, purpose=purpose, ticket=ticket)
     db.queries().record_opening(conn, recording=recording, account=account, purpose=purpose, ticket=ticket)
-    opened = RecordingOpened(
-        recording=recording, controller=row.controller, purpose=purpose, ticket=ticket, disclosure=disclosure
-    )
+    opened = RecordingOpened(recording=recording, controller=row.controller, purpose=purpose, ticket=ticket)
     append(conn, actor if actor.account else replace(actor, account=account), [opened])
     conn.commit()
     found = _described(app, row, purpose)

@@ -606,13 +606,6 @@ def parts(conn: db.Connection, ticket: str) -> tuple[Part, ...]:
     return found.parts
 
 
-def scope(conn: db.Connection, ticket: str) -> bytes:
-    """The hash of what would be handed over. Raises NotFound."""
-    found = _there(conn, ticket)
-    conn.rollback()
-    return scope_of(found)
-
-
 def open_part(conn: db.Connection, app: App, ticket: str, n: int, *, account: str, actor: Actor) -> BinaryIO:
     """The n-th of ``parts`` (from 1) as a stream; that it was fetched is an event, which commits before a byte is read.
 
