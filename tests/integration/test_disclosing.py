@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+import asking
 from callkeeper import controllers, disclosures
 from callkeeper.commands import disclosure as command
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict
@@ -321,6 +322,39 @@ def test_what_the_night_took_meanwhile_is_said_and_nothing_is_made(kept):
 
     with pytest.raises(NotAllowed, match=r"2 are closed to this use.*kept by a hold"):
         act(kept, disclosure, "approve", "deputy")
+
+
+def test_what_was_restricted_after_its_package_was_made_is_not_handed_over(kept):
+    disclosure = made(kept, GROUP)
+    ticket = asking.agreed(kept, Right.restriction)
+    asking.carry_out(kept, ticket)
+
+    with pytest.raises(NotAllowed, match="Of 2 recordings 2 are closed to this use"):
+        act(kept, disclosure, "hand_over", channel="in_person")
+    assert shown(kept, disclosure).state == "made"
+    assert given(kept) == []
+    assert not [e for e in kept.events() if e["action"] == "recording.disclosed"]
+
+
+def test_what_was_erased_after_its_package_was_made_is_not_handed_over(kept):
+    kept.go_live()
+    disclosure = made(kept)
+    asking.carry_out(kept, asking.agreed(kept))
+    kept.later(days=1)
+    kept.sweep("tonight")
+    assert recordings(kept) == []
+
+    with pytest.raises(NotAllowed, match="Of 2 recordings 2 are not in the catalogue"):
+        act(kept, disclosure, "hand_over", channel="in_person")
+    assert shown(kept, disclosure).state == "made"
+
+
+def test_a_hand_over_takes_two_yeses_as_rows_too(kept):
+    disclosure = made(kept)
+    kept.sql.execute("update decision set scope = '\\x00' where action = 'disclose_approve'")
+
+    with pytest.raises(NotAllowed, match="Nobody has said disclose_approve"):
+        act(kept, disclosure, "hand_over", channel="in_person")
 
 
 # --- what the law forbids to tell -------------------------------------------------------------------------------------

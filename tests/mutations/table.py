@@ -1914,4 +1914,13 @@ MUTATIONS = (
         edits=(("jobs/proving.py", "sum(abs(registered[one] - told[one]) for one in openings)", "0"),),
         tests=proving("an_opening_stands_in_the_register_and_in_the_trail"),
     ),
+    Mutation(
+        guard="a hand-over asks again whether it was agreed to and may be given",
+        change="its package stands for that",
+        edits=((DISCLOSING, "    _agreed(conn, row)\n    q.disclosure_handed_over(", "    q.disclosure_handed_over("),),
+        tests=(
+            *disclosing("what_was_restricted_after_its_package_was_made_is_not_handed_over"),
+            *disclosing("a_hand_over_takes_two_yeses_as_rows_too"),
+        ),
+    ),
 )

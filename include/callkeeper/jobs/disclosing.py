@@ -365,6 +365,18 @@ def _yes(conn: db.Connection, row: db.Row, action: str) -> decisions.Decision:
     return found
 
 
+def _agreed(conn: db.Connection, row: db.Row) -> decisions.Decision:
+    """The second person's yes, where two have said it to exactly this and all of it may be given now: what each effect asks for.
+
+    The caller has the blockers' lock, taken before ``row`` was read. Raises NotAllowed, ScopeChanged.
+    """
+    first, other = _yes(conn, row, "disclose_ask"), _yes(conn, row, "disclose_approve")
+    if first.account == other.account:
+        raise NotAllowed("Both yeses are one person's.")
+    _unchanged(conn, row)
+    return other
+
+
 # --- the package ------------------------------------------------------------------------------------------------------
 
 
@@ -383,10 +395,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
         return _made(conn, disclosure)
     before = State(row.state)
     disclosures.move(before, State.made)
-    first, other = _yes(conn, row, "disclose_ask"), _yes(conn, row, "disclose_approve")
-    if first.account == other.account:
-        raise NotAllowed("Both yeses are one person's.")
-    _unchanged(conn, row)
+    other = _agreed(conn, row)
     rows = list(q.disclosure_recordings(conn, disclosure=disclosure))
     left = [p.package for p, _ in _packages(conn, disclosure)]
     package.to_go(conn, left, "unfinished" if before is State.approved else "expired", actor)
@@ -600,11 +609,18 @@ def _receipt(app: App, row: db.Row, copies: Sequence[_Copy], facts: Facts | None
 def hand_over(
     conn: db.Connection, disclosure: str, channel: Channel, *, years: int, account: str, actor: Actor
 ) -> Outcome:
-    """Notes that the recipient has the package, against a receipt; commits. Raises NotAllowed while there is none."""
-    q, row = db.queries(), _for_change(conn, disclosure)
+    """Notes that the recipient has the package, against a receipt; commits.
+
+    Raises NotAllowed while there is none, and where a request or a legal ground has closed a recording since it was made; ScopeChanged.
+    """
+    q = db.queries()
+    # As at ``make``: what closes a recording at this moment is seen, or comes after.
+    db.lock_blockers(conn, exclusive=False)
+    row = _for_change(conn, disclosure)
     before, after = State(row.state), disclosures.move(State(row.state), State.handed_over)
     if _standing(conn, disclosure) is None:
         raise NotAllowed(f"The package of {disclosure} has expired.", mend="Make it again.")
+    _agreed(conn, row)
     q.disclosure_handed_over(conn, disclosure=disclosure, account=account, channel=channel, years=years)
     alike: dict[Event, list[UUID]] = {}
     for r in list(q.disclosure_recordings(conn, disclosure=disclosure)):
