@@ -10,10 +10,11 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+import asking
 from callkeeper.desk import forms
 from callkeeper.desk.seat import Seat
 from callkeeper.errors import NotAllowed
-from callkeeper.jobs import fulfilling
+from callkeeper.jobs import disclosing, fulfilling
 from deliver import PHM
 from desk import (
     CALLER,
@@ -32,7 +33,7 @@ from desk import (
     two_callers,
     words,
 )  # fmt: skip
-from installation import DAY, Installation
+from installation import DAY, OFFICER, Installation
 
 SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -493,6 +494,60 @@ def test_a_letter_has_its_addressee_on_that_print_alone(officer, kept, caplog):
     sent = officer.send(page, f"{page}/letter-sent", kind="receipt", channel="letter")
     assert sent.status_code == 303
     assert "Receipt, " in words(officer.get(page))
+
+
+def test_each_recipient_is_told_of_by_a_notice_of_its_own_or_could_not_be(officer, kept):
+    first, other = (handed_over(kept) for _ in range(2))
+    kept.go_live()
+    ticket = asking.agreed(kept)
+    asking.carry_out(kept, ticket)
+    kept.sweep()
+    page = f"/tickets/{ticket}"
+    shown = words(officer.get(page))
+    assert all(f"Notice to a recipient of {which}" in shown for which in (first, other))
+
+    notice = {"kind": "recipient_notice"}
+    assert officer.send(page, f"{page}/letter", **notice, **{"as": "pdf"}).status_code == 409
+    pdf = officer.send(page, f"{page}/letter", **notice, disclosure=first, **{"as": "pdf"})
+    assert pdf.content[:5] == b"%PDF-"
+    assert officer.send(page, f"{page}/letter-sent", **notice, disclosure=first, channel="email").status_code == 303
+    shown = words(officer.get(page))
+    assert (f"of {first}" in shown, f"of {other}" in shown) == (False, True)
+    assert officer.send(page, f"{page}/letter-sent", **notice, disclosure=other, channel="").status_code == 409
+    assert (
+        officer.send(page, f"{page}/letter-sent", **notice, disclosure=other, channel="impossible").status_code == 303
+    )
+
+    assert "Notice to a recipient of" not in words(officer.get(page))
+    assert [(e["kind"], e["channel"]) for e in kept.events("letter.sent")] == [
+        ("recipient_notice", "email"),
+        ("recipient_not_told", "other"),
+    ]
+
+
+def test_no_other_letter_could_not_be_sent(officer, kept):
+    ticket = opened(officer)
+    page = f"/tickets/{ticket}"
+    officer.send(page, f"{page}/letter", kind="receipt", **{"as": "pdf"})
+
+    assert officer.send(page, f"{page}/letter-sent", kind="receipt", channel="impossible").status_code == 409
+    assert kept.events("letter.sent") == []
+
+
+def handed_over(kept: Installation) -> str:
+    """CALLER's calls were handed to the police."""
+    recordings = kept.rows("select recording from recording where pseudonym = %s", kept.pseudonym(CALLER))
+    with kept.connect() as conn:
+        which = disclosing.draft(
+            conn, kept.app.keyring, recipient_kind="authority", recipient="Helsingin poliisilaitos", purpose="authority",
+            statute="Pakkokeinolaki 8:23", reference="5530/R/1/26", recordings=[r.recording for r in recordings], account="officer",
+            actor=OFFICER,
+        )  # fmt: skip
+    kept.sql.execute(
+        "update disclosure set state = 'handed_over', asked_by = 'officer', approved_by = 'approver', channel = 'courier', "
+        "handed_over_by = 'officer', handed_over_at = callkeeper_now() where disclosure = %s", (which,),
+    )  # fmt: skip
+    return str(which)
 
 
 # --- two people, through Airflow --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from callkeeper import db, tickets, wiring
 from callkeeper.clock import day_bounds_utc
-from callkeeper.desk import runs
+from callkeeper.desk import runs, words
 from callkeeper.desk.intake import a_day, a_time, calls, lines, numbers, pick
 from callkeeper.desk.runs import Runs
 from callkeeper.desk.seat import Sent
@@ -221,8 +221,14 @@ def _require_moved(w: Work, before: State) -> None:
 
 def letter_sent(w: Work) -> str:
     kind = pick(w.sent, "kind", tuple(Kind), "Say which letter it was.")
-    channel = pick(w.sent, "channel", tickets.CHANNELS, "Say how it was sent.")
-    answering.sent(w.conn, w.ticket, kind, channel, account=w.account, actor=w.actor)
+    disclosure = w.sent.text("disclosure") or None
+    impossible = disclosure is not None and w.sent.text("channel") == words.IMPOSSIBLE
+    channel: tickets.Channel = (
+        "other" if impossible else pick(w.sent, "channel", tickets.CHANNELS, "Say how it was sent.")
+    )
+    answering.sent(
+        w.conn, w.ticket, kind, channel, disclosure=disclosure, impossible=impossible, account=w.account, actor=w.actor
+    )
     return "letter_sent"
 
 

@@ -20,8 +20,9 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
         kind = pick(sent, "kind", tuple(Kind), "Say which letter.")
         with app.connect() as conn:
             made = answering.write(
-                conn, app, reference, kind, actor=actor(app, conn, sent.seat), addressee=_addressee(sent)
-            )
+                conn, app, reference, kind, actor=actor(app, conn, sent.seat), addressee=_addressee(sent),
+                disclosure=sent.text("disclosure") or None,
+            )  # fmt: skip
         if sent.text("as") == "pdf":
             name = f"{reference}-{kind}.pdf"
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}

@@ -180,6 +180,7 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
         "may_search": t.identity != "unproven" and t.state in (State.previewed, State.approved, State.seconded),
         "grounds": [g for g in tickets.GROUNDS if t.right in tickets.GROUNDS_OF[g]],
         "due_letters": answering.due(conn, reference) if seat.officer else (),
+        "notices": answering.notices_due(conn, reference) if seat.officer else (),
         "sent_letters": answering.letters_sent(conn, reference) if seat.officer else (),
         "package": package, "package_until": package.expires_on - timedelta(days=1) if package else None,
         "interim": answering.INTERIM, "mute_rows": range(MUTE_ROWS), "call_rows": range(1),

@@ -9,6 +9,16 @@ from typing import Literal
 from callkeeper.clock import HELSINKI
 from callkeeper.trail.events import Event
 
+IMPOSSIBLE = "impossible"
+"""Chosen in the place of a channel: a recipient could not be told (GDPR Art. 19)."""
+_CHANNELS = {
+    "letter": "by letter",
+    "email": "by e-mail",
+    "phone": "by phone",
+    "visit": "in person",
+    "web": "by a web form",
+    "other": "in another way",
+}
 WORDS: Mapping[str, Mapping[str, str]] = {
     "right": {
         "access": "Access",
@@ -40,14 +50,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "delivered": "Delivered",
         "closed": "Closed",
     },
-    "channel": {
-        "letter": "by letter",
-        "email": "by e-mail",
-        "phone": "by phone",
-        "visit": "in person",
-        "web": "by a web form",
-        "other": "in another way",
-    },
+    "channel": _CHANNELS,
+    "notice": {**_CHANNELS, IMPOSSIBLE: "it could not be told: impossible, or a disproportionate effort"},
     "language": {"fi": "Finnish", "sv": "Swedish", "en": "English"},
     "identity": {
         "unproven": "not proven yet",
