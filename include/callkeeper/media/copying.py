@@ -6,6 +6,7 @@ What browsers play goes through as it is, byte by byte. The rest is decoded to P
 from __future__ import annotations
 
 import io
+import math
 import wave
 from array import array
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from callkeeper.tickets import Mute
 CHUNK_BYTES = 1 << 20
 
 _HEAD_BYTES = 4096
+_LOST_AT_MOST_S = 3600
+"""A file that claims to go on later than this lies about its times: the silence would fill the disk."""
 _AS_IT_IS = {
     ("wav", "pcm_s16le"): ("audio/wav", "wav"),
     ("wav", "pcm_u8"): ("audio/wav", "wav"),
@@ -61,7 +64,9 @@ def decode(
 ) -> None:
     """Writes the recording, from a time to before another, as PCM16 in WAV, silent where it is muted; only that channel, if one is named.
 
-    Both files are seekable; nothing but sound is taken over: a file's tags may hold names. Raises CallkeeperError.
+    The copy keeps the file's own clock, as players do: what is lost of the file is silence in it, so that a mute is where it was
+    heard. Where something is muted, sound whose time nobody knows is left out. Both files are seekable; nothing but sound is taken
+    over: a file's tags may hold names. Raises CallkeeperError.
     """
     body.seek(0)
     head = body.read(_HEAD_BYTES)
@@ -74,13 +79,28 @@ def decode(
             if channel is not None and channel >= channels:
                 raise CallkeeperError("The recording has no such channel.", mend="Look at it again.")
             width = channels if channel is None else 1
+            tick = math.ceil(stream.time_base * rate)
             first, last = from_ms * rate // 1000, None if to_ms is None else to_ms * rate // 1000
             with wave.open(target, "wb") as out:
                 out.setparams((width, 2, rate, 0, "NONE", ""))
                 at = 0
-                for samples in _samples(file, stream):
+                for begins, samples in _samples(file, stream):
+                    if begins is None and mutes:
+                        continue
+                    if begins is not None and begins - at > _LOST_AT_MOST_S * rate:
+                        raise CallkeeperError(
+                            "More than an hour of a recording's audio is missing in its middle.",
+                            mend="Leave it out, or give it by hand.",
+                        )
+                    # A container's times may be a little off: what is lost is longer than one of their ticks.
+                    if begins is not None and begins - at > tick:
+                        lost = range(max(at, first), begins if last is None else min(begins, last))
+                        for done in range(0, len(lost), rate):
+                            out.writeframesraw(bytes(len(lost[done : done + rate]) * width * 2))
+                        at = begins
                     kept = samples if channel is None else samples[channel::channels]
-                    _silence(kept, width, at, rate, mutes)
+                    for where in {at, at if begins is None else begins}:
+                        _silence(kept, width, where, rate, mutes)
                     n = len(kept) // width
                     begin, end = max(first - at, 0), n if last is None else min(last - at, n)
                     if begin < end:
@@ -92,17 +112,29 @@ def decode(
         ) from None
 
 
-def _samples(file: Any, stream: Any) -> Iterator[array[int]]:
-    """The sound as interleaved 16-bit samples; a packet that does not decode is passed over, as players do."""
+def _samples(file: Any, stream: Any) -> Iterator[tuple[int | None, array[int]]]:
+    """The sound as interleaved 16-bit samples, each piece with the place of its first one by the file's clock; None: not known.
+
+    A packet that does not decode is passed over, as players do.
+    """
     resampler = av.AudioResampler(format="s16")
+    origin = (stream.start_time or 0) * stream.time_base
+    rate = stream.codec_context.sample_rate
     for packet in file.demux(stream):
         try:
             frames = packet.decode()
         except av.FFmpegError:
             continue
+        place: int | None = None
         for frame in frames:
-            yield from map(_plain, resampler.resample(frame))
-    yield from map(_plain, resampler.resample(None))
+            if frame.pts is not None:
+                place = round((frame.pts * frame.time_base - origin) * rate)
+            for piece in map(_plain, resampler.resample(frame)):
+                yield place, piece
+                # What a packet holds beside its first frame follows that.
+                place = None if place is None else place + len(piece) // stream.codec_context.channels
+    for piece in map(_plain, resampler.resample(None)):
+        yield None, piece
 
 
 def _plain(frame: Any) -> array[int]:
