@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -352,6 +354,31 @@ def test_a_run_that_airflow_has_no_more_has_the_ticket_no_more(kept):
     assert begin(kept, ticket, f"{ticket}--2", lives=lambda run: run != f"{ticket}--1").question == "decide"
 
 
+def test_airflow_is_asked_while_nothing_is_locked(kept):
+    ticket = asked(kept)
+
+    def lives(run: str) -> bool:
+        kept.sql.execute("set lock_timeout = '2s'")
+        try:
+            kept.sql.execute("update ticket set stretches = stretches")
+        finally:
+            kept.sql.execute("reset lock_timeout")
+        return False
+
+    assert begin(kept, ticket, f"{ticket}--2", lives=lives).question == "decide"
+
+
+def test_what_airflow_said_of_a_run_does_not_count_for_the_one_that_came_meanwhile(kept):
+    ticket = asked(kept)
+
+    def lives(run: str) -> bool:
+        begin(kept, ticket, "manual__2", what="take_over")
+        return False
+
+    with pytest.raises(NotAllowed, match=rf"manual__2 carries {ticket}"):
+        begin(kept, ticket, f"{ticket}--2", lives=lives)
+
+
 def test_a_run_taken_over_by_a_deputy_has_no_say_any_more(kept):
     ticket = asked(kept)
     seen = scope(kept, ticket)
@@ -380,6 +407,52 @@ def test_an_answer_counts_once_however_often_its_task_runs(kept):
 
     assert decisions(kept, ticket) == [("dsr_approve", "officer")]
     assert (once.goes_on, again.goes_on) == (f"{ticket}--2", f"{ticket}--2")
+
+
+def test_who_takes_over_while_an_answer_is_recorded_comes_after_it(kept, monkeypatch):
+    ticket = asked(kept)
+    seen = scope(kept, ticket)
+    carry = leading._carry
+    taken: list[Stretch] = []
+    deputy = threading.Thread(target=lambda: taken.append(begin(kept, ticket, "manual__3", what="take_over")))
+
+    def meanwhile(*arguments: Any) -> None:
+        deputy.start()
+        while deputy.is_alive() and not kept.value(
+            "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+        ):
+            time.sleep(0.01)
+        carry(*arguments)
+
+    monkeypatch.setattr(leading, "_carry", meanwhile)
+    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+    deputy.join(30)
+
+    assert [stretch.question for stretch in taken] == ["second"]
+    assert decisions(kept, ticket) == [("dsr_approve", "officer")]
+
+
+def test_an_answer_whose_worker_was_killed_before_its_end_is_recorded_all_the_same(kept, monkeypatch):
+    ticket = asked(kept)
+    seen = scope(kept, ticket)
+    carry = leading._carry
+
+    def killed(*arguments: Any) -> None:
+        carry(*arguments)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(leading, "_carry", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+    again = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+
+    assert "Nothing was recorded" not in again.text
+    assert "was recorded before" in again.text
+    assert (again.state, again.goes_on) == ("approved", f"{ticket}--2")
+    assert decisions(kept, ticket) == [("dsr_approve", "officer")]
+    with kept.connect() as conn:
+        assert leading.where(conn, ticket).run is None
 
 
 def test_an_answer_to_what_was_not_asked_is_refused(kept):

@@ -1626,8 +1626,8 @@ MUTATIONS = (
         edits=(
             (
                 LEADING,
-                "    if not taken_over and (other := _other(ticket, row, run, lives)):\n",
-                "    if False and (other := ''):\n",
+                "        if not taken_over and other:\n",
+                "        if False:\n",
             ),
         ),
         tests=(
@@ -1638,7 +1638,7 @@ MUTATIONS = (
     Mutation(
         guard="an answer counts in the run that has the ticket",
         change="in any run",
-        edits=((LEADING, "    if row is None or row.run != run:\n", "    if row is None:\n"),),
+        edits=((LEADING, "    if row.run != run:\n", "    if False:\n"),),
         tests=("integration/test_leading.py::test_a_run_taken_over_by_a_deputy_has_no_say_any_more",),
     ),
     Mutation(
@@ -1647,8 +1647,8 @@ MUTATIONS = (
         edits=(
             (
                 LEADING,
-                "    if not controllers.duties(conn, app.config, account).intersection(ANSWERERS[question]):\n",
-                "    if False:\n",
+                "    elif not controllers.duties(conn, app.config, account).intersection(ANSWERERS[question]):\n",
+                "    elif False:\n",
             ),
         ),
         tests=("integration/test_leading.py::test_an_answer_of_somebody_who_has_no_such_duty_does_not_count",),
@@ -1927,6 +1927,31 @@ MUTATIONS = (
         tests=(
             *disclosing("what_was_restricted_after_its_package_was_made_is_not_handed_over"),
             *disclosing("a_hand_over_takes_two_yeses_as_rows_too"),
+        ),
+    ),
+    Mutation(
+        guard="an answer is recorded, and a ticket taken over, one after the other",
+        change="both at once",
+        edits=(
+            (LEADING, "    q.lead_alone(conn, ticket=ticket)\n", ""),
+            (LEADING, "            q.let_lead_go(conn, ticket=ticket)\n", ""),
+        ),
+        tests=("integration/test_leading.py::test_who_takes_over_while_an_answer_is_recorded_comes_after_it",),
+    ),
+    Mutation(
+        guard="an answer that was recorded is not said to be none",
+        change="it is carried out anew",
+        edits=((LEADING, "    if _waits_for(conn, found) != question:\n", "    if False:\n"),),
+        tests=(
+            "integration/test_leading.py::test_an_answer_whose_worker_was_killed_before_its_end_is_recorded_all_the_same",
+        ),
+    ),
+    Mutation(
+        guard="what Airflow said of a run counts for that run",
+        change="for any",
+        edits=((LEADING, "        if row != looked:\n", "        if False:\n"),),
+        tests=(
+            "integration/test_leading.py::test_what_airflow_said_of_a_run_does_not_count_for_the_one_that_came_meanwhile",
         ),
     ),
 )

@@ -7,7 +7,8 @@ answers becomes a row of ours through ``fulfilling``; nothing here believes the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -146,16 +147,43 @@ def _may_begin(app: App, conn: db.Connection, found: Ticket, right: str, what: W
         )
 
 
+@contextmanager
+def _alone(conn: db.Connection, ticket: str) -> Iterator[None]:
+    """Nobody else takes this ticket, or records an answer about it, meanwhile.
+
+    Held by the connection, not by a transaction: what is done has transactions of its own.
+    """
+    q = db.queries()
+    q.lead_alone(conn, ticket=ticket)
+    conn.commit()
+    try:
+        yield
+    finally:
+        # A connection that is broken lets go by itself.
+        if not conn.closed:
+            conn.rollback()
+            q.let_lead_go(conn, ticket=ticket)
+            conn.commit()
+
+
 def _take(conn: db.Connection, ticket: str, run: str, what: What, lives: Lives) -> None:
     """Takes the lease for this run and commits, or raises NotAllowed."""
     q = db.queries()
-    row = q.lead(conn, ticket=ticket)
-    taken_over = what == "take_over" and not row.works
-    if not taken_over and (other := _other(ticket, row, run, lives)):
-        raise NotAllowed(other, mend=_MEND[row.question is not None])
-    stretches = row.stretches if row.run == run else max(row.stretches + 1, _number(ticket, run))
-    q.take_lease(conn, ticket=ticket, run=run, stretches=stretches, minutes=WORK_MINUTES)
-    conn.commit()
+    looked = q.led(conn, ticket=ticket)
+    conn.rollback()
+    # Airflow is asked before anything is locked: that may take as long as it likes.
+    other = _other(ticket, looked, run, lives)
+    with _alone(conn, ticket):
+        row = q.lead(conn, ticket=ticket)
+        if row != looked:
+            # What Airflow said was of another run, or of another question.
+            other = _other(ticket, row, run, _nobody_can_say)
+        taken_over = what == "take_over" and not row.works
+        if not taken_over and other:
+            raise NotAllowed(other, mend=_MEND[row.question is not None])
+        stretches = row.stretches if row.run == run else max(row.stretches + 1, _number(ticket, run))
+        q.take_lease(conn, ticket=ticket, run=run, stretches=stretches, minutes=WORK_MINUTES)
+        conn.commit()
 
 
 _MEND = {
@@ -380,12 +408,28 @@ def record(
     An answer that cannot be carried out (a scope that has changed, a ground that does not fit) changes nothing: its text says why, and the
     next run asks again. Raises NotAllowed for an answer to a run that does not carry the ticket.
     """
-    row = db.queries().lead(conn, ticket=ticket) if fulfilling.show(conn, ticket) else None
+    with _alone(conn, ticket):
+        return _record(app, conn, ticket, question, chosen, params, run, account, actor)
+
+
+def _record(
+    app: App,
+    conn: db.Connection,
+    ticket: str,
+    question: str,
+    chosen: str,
+    params: Mapping[str, object],
+    run: str,
+    account: str,
+    actor: Actor,
+) -> Stretch:
+    q, found = db.queries(), fulfilling.show(conn, ticket)
+    row = q.led(conn, ticket=ticket)
     conn.rollback()
-    if row is None or row.run != run:
+    if row.run != run:
         raise NotAllowed(
             f"This run does not carry {ticket} any more: the answer does not count.",
-            mend=f"{row.run} does." if row and row.run else "Trigger `advance`.",
+            mend=f"{row.run} does." if row.run else "Trigger `advance`.",
         )
     if row.question is None:
         # Recorded already: the task runs again.
@@ -393,8 +437,11 @@ def record(
     if question != row.question or question not in QUESTIONS or chosen not in OPTIONS[question]:
         raise NotAllowed(f"{run} has not asked that.", mend="Nothing was recorded.")
     said = ""
-    goes_on = (question, chosen) not in _ENDS
-    if not controllers.duties(conn, app.config, account).intersection(ANSWERERS[question]):
+    goes_on: bool | None = (question, chosen) not in _ENDS
+    if _waits_for(conn, found) != question:
+        # A worker that was killed in between, or the command line.
+        said, goes_on = f"{ticket} does not wait for this answer any more: it was recorded before.", None
+    elif not controllers.duties(conn, app.config, account).intersection(ANSWERERS[question]):
         said, goes_on = f"The answer does not count: {account} may not give it.", True
     else:
         try:
@@ -402,7 +449,7 @@ def record(
         except (NotAllowed, ScopeChanged) as refused:
             conn.rollback()
             said, goes_on = f"Nothing was recorded. {refused}", True
-    db.queries().ask_question(conn, ticket=ticket, run=run, question=None)
+    q.ask_question(conn, ticket=ticket, run=run, question=None)
     conn.commit()
     after = _after(conn, ticket, row, goes_on=goes_on)
     said = said or f"{chosen}, says {account}."

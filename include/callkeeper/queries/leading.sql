@@ -6,6 +6,14 @@ select run, question, stretches, lease_until is not null and lease_until > clock
 -- The same, only to look at it.
 select run, question, stretches, lease_until is not null and lease_until > clock_timestamp() as works from ticket where ticket = :ticket;
 
+-- name: lead_alone^
+-- Whoever takes the same ticket, or records an answer about it, waits until this connection lets go, or ends.
+select pg_advisory_lock(hashtextextended('callkeeper.lead ' || :ticket, 0)) is null as waited;
+
+-- name: let_lead_go$
+-- Others may take the ticket, or record an answer about it.
+select pg_advisory_unlock(hashtextextended('callkeeper.lead ' || :ticket, 0));
+
 -- name: take_lease!
 -- A run carries the ticket from now on, and is at work; leases use the real time.
 update ticket set run = :run, stretches = :stretches, question = null, lease_until = clock_timestamp() + make_interval(mins => :minutes)
