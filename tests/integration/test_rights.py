@@ -35,7 +35,7 @@ from asking import (
 from callkeeper import db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import carrying_out, explaining, fulfilling, watching
+from callkeeper.jobs import answering, carrying_out, explaining, fulfilling, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.phone import E164, normalise
 from callkeeper.tickets import Call, Mute, Right
@@ -894,6 +894,33 @@ def test_a_line_put_right_keeps_its_company_whatever_the_vendor_says(kept):
 
     row = kept.row("select controller, line, started_at from recording where recording = %s", recording)
     assert tuple(row) == ("phm", PHM_LINE, at(8, 30))
+
+
+def test_what_was_drafted_of_a_call_that_is_left_out_is_not_put_right(kept):
+    first, other = mine(kept)
+    rectified(kept, first, time=at(8, 20))
+    ticket = proven(kept, opened(kept, Right.rectification))
+    preview(kept, ticket)
+    correct(kept, ticket, first, "number", NEW)
+    correct(kept, ticket, other, "number", NEW)
+    with kept.connect() as conn:
+        fulfilling.leave_out(conn, kept.app.keyring, ticket, {first: "others_rights"}, OFFICER)
+    approve(kept, ticket)
+
+    assert carry_out(kept, ticket) == 1
+    with kept.connect() as conn:
+        done = {c.recording: c.applied_at is not None for c in fulfilling.corrections(conn, kept.app.keyring, ticket)}
+        told = answering.facts(conn, kept.app, ticket, answering.final(conn, ticket))
+    assert done == {first: False, other: True}
+    assert len(told.corrections) == 1
+    again(
+        kept,
+        Delivered(id="a", start=at(8, 40), caller=OTHER),
+        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
+        Delivered(id="c", start=at(10), caller=OTHER),
+    )
+    row = kept.row("select pseudonym, started_at from recording where recording = %s", first)
+    assert tuple(row) == (kept.pseudonym(OTHER), at(8, 20))
 
 
 def test_what_a_blocker_covered_stays_covered_and_what_names_it_now_covers_it(kept):

@@ -1613,6 +1613,18 @@ MUTATIONS = (
         tests=(*rights("a_call_on_a_day_on_which_the_line_was_nobodys_is_not_put_right_to_it"),),
     ),
     Mutation(
+        guard="what was drafted of a call that is left out is not put right",
+        change="it counts as if",
+        edits=(
+            (
+                TICKETS,
+                "ticket = :ticket and recording = any (:recordings) and applied_at is null;",
+                "ticket = :ticket and applied_at is null and :recordings::uuid[] is not null;",
+            ),
+        ),
+        tests=rights("what_was_drafted_of_a_call_that_is_left_out_is_not_put_right"),
+    ),
+    Mutation(
         guard="a restriction lapses only after its end was announced",
         change="any time",
         edits=(

@@ -337,7 +337,7 @@ def _rectify(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
             )
             for r in rows
         ]
-    q.corrections_applied(conn, ticket=ticket)
+    q.corrections_applied(conn, ticket=ticket, recordings=list(drafts))
     q.note_outcomes(conn, ticket=ticket, recordings=list(drafts), outcome="corrected")
     append(conn, actor, events)
     fulfilling.move(conn, row, State.carried_out, actor)

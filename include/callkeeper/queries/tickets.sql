@@ -394,8 +394,9 @@ where r.recording = any (:recordings)
 on conflict do nothing;
 
 -- name: corrections_applied!
--- It is put right, and stays so.
-update ticket_correction set applied_at = callkeeper_now() where ticket = :ticket and applied_at is null;
+-- These are put right, and stay so; what was drafted of a recording that is left out is not.
+update ticket_correction set applied_at = callkeeper_now()
+where ticket = :ticket and recording = any (:recordings) and applied_at is null;
 
 -- name: ticket_register
 -- Tickets, those that are open first, the most urgent of them first; one of them only, if it is named.
