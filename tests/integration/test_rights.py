@@ -35,7 +35,7 @@ from asking import (
 from callkeeper import db
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import answering, carrying_out, explaining, fulfilling, watching
+from callkeeper.jobs import answering, carrying_out, explaining, fulfilling, importing, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.phone import E164, normalise
 from callkeeper.tickets import Call, Mute, Right
@@ -880,6 +880,30 @@ def test_the_vendors_later_word_undoes_nothing_that_was_put_right(kept):
     assert balance["corrected"] == 1
     assert tuple(row) == (kept.pseudonym(NEW), at(8, 30), 900)
     assert [e["changed"] for e in kept.events("recording.corrected")] == [["started_at", "duration"]]
+
+
+def test_the_vendors_word_that_was_checked_before_undoes_nothing_that_is_put_right_since(kept, monkeypatch):
+    recording, keep = mine(kept)[0], importing.keep
+    hold = kept.block(pseudonyms=(kept.pseudonym(OTHER),))
+
+    def put_right_first(*arguments: Any) -> Any:
+        if kept.value("select count(*) from staging where corrects = %s", recording):
+            rectified(kept, recording, number=OTHER, line=PHM_LINE)
+        return keep(*arguments)
+
+    monkeypatch.setattr(importing, "keep", put_right_first)
+    balance = again(
+        kept,
+        Delivered(id="a", start=at(8, 30), caller=NEW),
+        Delivered(id="b", start=at(9), caller=CALLER, line=PHM),
+        Delivered(id="c", start=at(10), caller=OTHER),
+    )
+
+    row = kept.row("select pseudonym, line, controller, started_at from recording where recording = %s", recording)
+    assert balance["corrected"] == 1
+    assert tuple(row) == (kept.pseudonym(OTHER), PHM_LINE, "phm", at(8, 30))
+    assert kept.value("select count(*) from blocker_cover where blocker = %s and recording = %s", hold, recording) == 1
+    assert [e["changed"] for e in kept.events("recording.corrected")] == [["started_at"]]
 
 
 def test_a_line_put_right_keeps_its_company_whatever_the_vendor_says(kept):

@@ -1625,6 +1625,18 @@ MUTATIONS = (
         tests=rights("what_was_drafted_of_a_call_that_is_left_out_is_not_put_right"),
     ),
     Mutation(
+        guard="what is put right between a correction's check and its keeping stays so",
+        change="the check's word is kept",
+        edits=(
+            (
+                "jobs/importing.py",
+                "        q.mark_correction(conn, recordings=[r.recording for r in rows if r.corrects])\n",
+                "",
+            ),
+        ),
+        tests=rights("the_vendors_word_that_was_checked_before_undoes_nothing_that_is_put_right_since"),
+    ),
+    Mutation(
         guard="a restriction lapses only after its end was announced",
         change="any time",
         edits=(

@@ -494,6 +494,15 @@ def keep_chunk(conn: db.Connection, job: Import) -> Counter[str]:
     if not rows:
         conn.rollback()
         return Counter()
+    if corrects := [r.corrects for r in rows if r.corrects]:
+        # Statements of their own: what was put right since the check is read once nobody can put it right any more.
+        q.lock_catalogued(conn, recordings=corrects)
+        q.mark_correction(conn, recordings=[r.recording for r in rows if r.corrects])
+        now = {r.recording: r for r in q.fetched(conn, vendor=job.vendor.name, run=job.run, limit=job.rules.chunk_rows)}
+        rows = [now[r.recording] for r in rows if r.recording in now]
+        if not rows:
+            conn.rollback()
+            return keep_chunk(conn, job)
     reach("keep.locked")
     outdated = [r for r in rows if r.outdated and (r.corrects or not r.blockers)]
     if outdated:

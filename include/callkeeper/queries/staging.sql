@@ -222,7 +222,7 @@ update staging set state = 'fetched' where recording = any (:recordings);
 
 -- name: mark_correction!
 -- A correction needs no audio: the catalogue has it. What was put right on its person's request stays so, whatever the vendor says
--- of it now (GDPR Art. 16); the rest of the vendor's word counts.
+-- of it now (GDPR Art. 16); the rest of the vendor's word counts. Marked again, it follows what was put right since.
 update staging s set state = 'fetched', corrects = r.recording,
     pseudonym = case when k.number then r.pseudonym else s.pseudonym end,
     pseudonym_key = case when k.number then r.pseudonym_key else s.pseudonym_key end,
