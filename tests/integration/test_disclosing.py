@@ -244,6 +244,26 @@ def test_a_requests_recordings_are_a_scope_too(kept):
         draft(kept, case="DSR-2026-0099")
 
 
+def test_what_may_be_given_is_asked_of_all_recordings_at_once(kept):
+    asked: list[Any] = []
+
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, *arguments: Any, **more: Any) -> Any:
+            asked.append(arguments)
+            return super().execute(*arguments, **more)
+
+    def questions(named: list[UUID]) -> int:
+        with kept.connect() as conn:
+            conn.cursor_factory = Counting
+            asked.clear()
+            disclosing._disclosable(conn, named, "authority", "authority", None)
+        return len(asked)
+
+    one, *others = recordings(kept)
+    assert others
+    assert questions([one, *others]) == questions([one]) == 1
+
+
 # --- two people -------------------------------------------------------------------------------------------------------
 
 

@@ -200,21 +200,16 @@ def _disclosable(
     """
     if not recordings:
         raise NotAllowed("A disclosure needs its recordings.", mend="Name them, a hold or a request.")
-    q, found = db.queries(), dict[UUID, str]()
     who = listening.Who(officer=True) if kind == "authority" else listening.Who(listener=True)
-    missing = closed = own = 0
-    for recording in recordings:
-        row = q.explain_recording(conn, recording=recording)
-        if row.place != "catalogue":
-            missing += 1
-            continue
-        kinds = [b.kind for b in q.explain_blockers(conn, recording=recording)]
-        outcome = retention.resolve(explaining.situation(row, kinds, explaining.clock_of(row, row.retention_months)))
+    rows = list(db.queries().disclosable(conn, recordings=list(recordings)))
+    closed = own = 0
+    for row in rows:
+        clock = explaining.clock_of(row, row.retention_months)
+        outcome = retention.resolve(explaining.situation(row, row.kinds, clock))
         closed += listening.may_open(outcome, purpose, who) is not None
         own += row.controller == recipient
-        found[recording] = row.controller
     shut = {
-        "are not in the catalogue (gone, in quarantine, or never there)": missing,
+        "are not in the catalogue (gone, in quarantine, or never there)": len(recordings) - len(rows),
         "are closed to this use (their term is over, or a request or a legal ground closes them)": closed,
         "are the recipient's own": own,
     }
@@ -224,7 +219,7 @@ def _disclosable(
             f"Of {len(recordings)} recordings {said}.",
             mend="Draft it without them. What an authority needs is kept by a hold, which also opens it to the officer.",
         )
-    return found
+    return {row.recording: row.controller for row in rows}
 
 
 def _scope(

@@ -15,6 +15,23 @@ select c.recording from hold h join blocker_cover c on c.blocker = h.blocker whe
 union
 select f.recording from ticket_recording f where f.ticket = :case_ref and f.state <> 'excluded';
 
+-- name: disclosable
+-- What decides of each of these in the catalogue whether it may be opened now, with the kinds of what covers it.
+select r.recording, r.controller, 'catalogue' as place, r.started_at, q.counts_from, r.retention_months, q.recording is not null as quarantined,
+    d.state, d.trigger, d.waits, d.decision, d.due_at, d.store_gone_at, callkeeper_now() as now,
+    exists (
+        select from ticket t join ticket_subject u on u.ticket = t.ticket
+        where t.access_right = 'erasure' and t.closed_at is null and (u.kind = 'time' or u.pseudonyms is not null)
+          and covers(row(null::uuid, null, null, null, u.pseudonyms, u.line, u.controller, u.from_at, u.to_at, null, null, null, null, null, null, null)::blocker,
+              r.recording, r.controller, r.line, r.pseudonym, r.started_at)
+    ) as erasure_asked,
+    array(
+        select b.kind from blocker b
+        where covers(b, r.recording, r.controller, r.line, r.pseudonym, r.started_at) and (d.store_gone_at is null or r.recording = any (b.recordings))
+    ) as kinds
+from recording r left join quarantine q on q.recording = r.recording left join deletion d on d.recording = r.recording
+where r.recording = any (:recordings);
+
 -- name: draft_disclosure!
 -- What is to be given, to whom, for what, by which law.
 insert into disclosure (disclosure, recipient_kind, recipient, purpose, statute, sealed_facts, untold, scope, drafted_by)
