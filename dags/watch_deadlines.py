@@ -8,6 +8,7 @@ nothing to tell sends nothing. The run's note, its log and its result have how m
 |---|---|
 | Requests | a request 14, 7, 3 and 1 days before it is due, then each morning until it is answered; the day is the law's, and no question to the person stops it; reviews of freezes (nobody has proven who asks), restrictions and objections; packages that nobody has handed over, before they go |
 | Legal grounds | a second person's word that is missing, each morning; a review 7, 3 and 1 days before, then each morning; a ground's end from 14 days before; days of a hold's window that nobody has imported; what the store has not confirmed |
+| Disclosures | one that was neither handed over nor withdrawn 14 days after its draft, each morning |
 | Quarantine | calls whose 14 days end in 7, 3, 1 days, today, or have ended |
 | Deletions | recordings more than 48 hours past their term, where nights are live (a rehearsing night tells it itself: it waits for a yes) |
 | Vendors | days that are not complete and that the vendor keeps for 2 days or no longer; copies open at it for more than 14 days |

@@ -47,7 +47,7 @@ def test_two_runs_by_two_accounts_make_a_package_and_a_third_hands_it_over(home:
         ]
         disclosure = disclosing.draft(
             conn, app.keyring, recipient_kind="authority", recipient=AUTHORITY, purpose="authority", statute="Pakkokeinolaki 8:23",
-            reference=REFERENCE, recordings=which, account="officer", actor=app.actor(conn, account="officer"),
+            reference=REFERENCE, recordings=which, years=3, account="officer", actor=app.actor(conn, account="officer"),
         )  # fmt: skip
 
     assert "waits for a second person" in trigger("officer", disclosure, "ask")

@@ -83,7 +83,7 @@ def drafted(office: Installation, **more: Any) -> str:
     with office.connect() as conn:
         return disclosing.draft(
             conn, office.app.keyring, recipient_kind="authority", recipient="Helsingin poliisilaitos", purpose="authority",
-            statute="Pakkokeinolaki 8:23", reference="5530/R/1/26", account="officer", actor=OFFICER,
+            statute="Pakkokeinolaki 8:23", reference="5530/R/1/26", years=3, account="officer", actor=OFFICER,
             recordings=[row.recording for row in office.rows("select recording from recording")], **more,
         )  # fmt: skip
 

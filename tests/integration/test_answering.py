@@ -362,7 +362,7 @@ def given(office: Installation, *, untold: bool = False, company: str | None = N
         "select recording from recording where line = %s and pseudonym = %s", LINE, office.pseudonym(CALLER)
     )
     with office.connect() as conn:
-        keyring, officer = office.app.keyring, {"account": "officer", "actor": OFFICER}
+        keyring, officer = office.app.keyring, {"years": 3, "account": "officer", "actor": OFFICER}
         which = disclosing.draft(conn, keyring, recordings=[r.recording for r in mine], **officer, **to)
         office.sql.execute(
             "update disclosure set state = 'handed_over', asked_by = 'officer', approved_by = 'approver', channel = 'courier', "

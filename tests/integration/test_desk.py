@@ -541,7 +541,7 @@ def handed_over(kept: Installation) -> str:
         which = disclosing.draft(
             conn, kept.app.keyring, recipient_kind="authority", recipient="Helsingin poliisilaitos", purpose="authority",
             statute="Pakkokeinolaki 8:23", reference="5530/R/1/26", recordings=[r.recording for r in recordings], account="officer",
-            actor=OFFICER,
+            years=3, actor=OFFICER,
         )  # fmt: skip
     kept.sql.execute(
         "update disclosure set state = 'handed_over', asked_by = 'officer', approved_by = 'approver', channel = 'courier', "

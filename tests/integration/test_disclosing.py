@@ -68,7 +68,9 @@ def recordings(office: Installation, controller: str = "punavaara") -> list[UUID
 def draft(office: Installation, facts: dict[str, Any] = DEMAND, **more: Any) -> str:
     with office.connect() as conn:
         named = more if {"case", "recordings"} & more.keys() else {"recordings": recordings(office)} | more
-        return disclosing.draft(conn, office.app.keyring, account="officer", actor=OFFICER, **{**facts, **named})
+        return disclosing.draft(
+            conn, office.app.keyring, years=3, account="officer", actor=OFFICER, **{**facts, **named}
+        )
 
 
 def act(
@@ -563,6 +565,26 @@ def test_who_it_was_is_forgotten_after_its_term_and_that_it_was_stays(kept):
 
     assert {(g.disclosure, g.recipient) for g in given(kept)} == {(disclosure, None)}
     assert kept.value("select sealed_facts from disclosure") is None
+
+
+def test_of_a_draft_that_nobody_ends_the_facts_go_after_its_term_too(kept):
+    disclosure = draft(kept)
+    act(kept, disclosure, "ask")
+    kept.later(days=3 * 366)
+    with kept.connect() as conn:
+        assert disclosing.forget_past_term(conn, ACTOR) == 1
+
+    assert kept.value("select sealed_facts from disclosure") is None
+    with pytest.raises(NotAllowed):
+        act(kept, disclosure, "approve", "deputy")
+
+
+def test_the_term_of_what_was_handed_over_counts_from_then(kept):
+    disclosure = made(kept)
+    kept.later(days=10)
+    act(kept, disclosure, "hand_over", channel="in_person")
+
+    assert kept.value("select erase_on = (helsinki_day(handed_over_at) + interval '3 years')::date from disclosure")
 
 
 def test_names_references_and_numbers_are_in_no_event_and_no_row(kept):

@@ -467,7 +467,7 @@ def disclosed(office: Installation, *, untold: bool = False, second: str = "appr
     with office.connect() as conn:
         disclosure = disclosing.draft(
             conn, app.keyring, recipient_kind="authority", recipient="police", purpose="authority", statute="Pakkokeinolaki 8:23",
-            reference="R", recordings=[recording(office)], untold=untold, account="officer", actor=OFFICER,
+            reference="R", recordings=[recording(office)], untold=untold, years=3, account="officer", actor=OFFICER,
         )  # fmt: skip
         disclosing.ask(conn, disclosure, account="officer", actor=OFFICER)
         disclosing.approve(conn, disclosure, account=second, actor=replace(OFFICER, account=second))

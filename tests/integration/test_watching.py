@@ -17,7 +17,7 @@ from callkeeper.blockers import Predicate
 from callkeeper.clock import HELSINKI
 from callkeeper.embedded.ports import free_ports
 from callkeeper.errors import MailUnavailable
-from callkeeper.jobs import fulfilling, holding, watching
+from callkeeper.jobs import disclosing, fulfilling, holding, watching
 from callkeeper.jobs.holding import Facts
 from callkeeper.notify import Message
 from callkeeper.phone import E164
@@ -446,6 +446,39 @@ def test_without_a_relay_what_was_not_told_stays_to_be_told(office):
 
 
 # --- what others may not read -----------------------------------------------------------------------------------------
+
+
+def drafted(office: Installation, **more: bool) -> str:
+    """A disclosure to the police."""
+    with office.connect() as conn:
+        return disclosing.draft(
+            conn, office.app.keyring, recipient_kind="authority", recipient="Helsingin poliisilaitos", purpose="authority",
+            statute="Pakkokeinolaki 8:23", reference="5530/R/1/26", years=3, account="officer", actor=ACTOR,
+            recordings=[row.recording for row in office.rows("select recording from recording")], **more,
+        )  # fmt: skip
+
+
+def test_a_disclosure_that_nobody_ends_is_told_after_14_days_and_a_secret_one_to_officers_only(office):
+    deliver(office.linna, DAY, [Call(id="a", start=at(8), caller=CALLER)])
+    office.run("import")
+    asked, draft, untold = drafted(office), drafted(office), drafted(office, untold=True)
+    office.sql.execute("update disclosure set state = 'asked' where disclosure <> %s", (draft,))
+
+    def disclosures(**more: bool) -> dict[str, bool]:
+        """Of which disclosures is told, and whether only officers may know."""
+        section = watching.Section.disclosures
+        return {m.text.partition(":")[0]: m.officers_only for m in look(office, **more).matters if m.section is section}
+
+    office.later(days=13)
+    assert disclosures() == {}
+    office.later(days=14)
+    assert disclosures() == {asked: False, draft: True, untold: True}
+    assert disclosures(deputies_told=False) == {asked: False}
+    assert look(office).counts()["disclosures"] == 1
+    assert "poliisi" not in str(told(office))
+    with office.connect() as conn:
+        disclosing.withdraw(conn, asked, years=3, actor=ACTOR)
+    assert asked not in disclosures()
 
 
 def preserved(office: Installation) -> str:

@@ -73,6 +73,7 @@ def draft(
             recordings=recordings,
             case=case,
             untold=untold,
+            years=app.config.terms.deletion_evidence_years,
             account=who,
             actor=app.actor(conn, account=who),
         )

@@ -100,7 +100,7 @@ def _disclosure(conn: db.Connection, app: wiring.App, sent: Sent) -> str:
         recipient=sent.text("recipient") if authority else to, purpose=purpose,
         statute=sent.text("statute") or None if authority else None, reference=sent.text("demand") or None if authority else None,
         recordings=_ids(sent.text("given")), case=sent.text("case") or None, untold=authority and sent.text("untold") == "yes",
-        account=sent.seat.account, actor=actor(app, conn, sent.seat),
+        years=app.config.terms.deletion_evidence_years, account=sent.seat.account, actor=actor(app, conn, sent.seat),
     )  # fmt: skip
 
 

@@ -133,13 +133,14 @@ def draft(
     recordings: Iterable[UUID] = (),
     case: str | None = None,
     untold: bool = False,
+    years: int,
     account: str,
     actor: Actor,
 ) -> DisclosureId:
     """Writes down what is to be given to whom, and gives its number; commits. Nothing is given, and nothing held, by it.
 
     ``recipient``: an authority's name, which is sealed with its reference; or a company's id. ``case``: a hold's number, or a
-    request's, whose recordings are meant. Raises NotAllowed where the notice or the law does not allow it.
+    request's, whose recordings are meant. ``years``: after so many its facts are erased, also where nobody ends it. Raises NotAllowed where the notice or the law does not allow it.
     """
     disclosures.check_purpose(recipient_kind, purpose)
     facts = None
@@ -165,7 +166,7 @@ def draft(
     scope = _scope(named, recipient_kind, company, purpose, statute, sealed, untold)
     q.draft_disclosure(
         conn, disclosure=disclosure, recipient_kind=recipient_kind, recipient=company, purpose=purpose, statute=statute,
-        sealed_facts=sealed, untold=untold, scope=scope, account=account,
+        sealed_facts=sealed, untold=untold, scope=scope, account=account, years=years,
     )  # fmt: skip
     q.add_disclosure_recording(
         conn, disclosure=disclosure, recordings=named, controllers=[found[recording] for recording in named]

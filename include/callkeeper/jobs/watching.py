@@ -14,11 +14,11 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Literal, cast
 
-from callkeeper import controllers, db
+from callkeeper import controllers, db, disclosures
 from callkeeper.clock import day_bounds_utc, helsinki_day
 from callkeeper.controllers import Config, FindingCode
 from callkeeper.errors import MailUnavailable
-from callkeeper.jobs import fulfilling, holding, leading
+from callkeeper.jobs import disclosing, fulfilling, holding, leading
 from callkeeper.jobs.balancing import WINDOW_WARNING_DAYS
 from callkeeper.jobs.holding import RATIFY_DAYS
 from callkeeper.jobs.pages import counted, day_in_words, render
@@ -36,6 +36,8 @@ REQUEST_STEPS = (14, 7, 3, 1)
 REVIEW_STEPS = (7, 3, 1)
 """The same before a day of review."""
 PACKAGE_STEPS = (7, 3, 1)
+UNFINISHED_DAYS = 14
+"""A disclosure that has neither been handed over nor withdrawn so long after its draft is told each morning."""
 QUARANTINE_STEPS = (7, 3, 1)
 CONTRACT_STEPS = (60, 30, 7)
 """Requirements, section 1: "warned at 60, 30, 7 days"."""
@@ -57,6 +59,7 @@ class Section(StrEnum):
 
     requests = "Requests"
     holds = "Legal grounds"
+    disclosures = "Disclosures"
     quarantine = "Quarantine"
     deletions = "Deletions"
     vendors = "Vendors"
@@ -144,7 +147,13 @@ def look(conn: db.Connection, *, deputies_told: bool = True) -> Digest:
     q, now = db.queries(), db.now(conn)
     last = q.watch_last_told(conn, before=day_bounds_utc(helsinki_day(now))[0])
     morning = _Morning(conn=conn, now=now, last=helsinki_day(last) if last else None)
-    found = [*_requests(morning), *_holds(morning, deputies_told), *_quarantine(morning), *_deletions(morning)]
+    found = [
+        *_requests(morning),
+        *_holds(morning, deputies_told),
+        *_disclosures(morning, deputies_told),
+        *_quarantine(morning),
+        *_deletions(morning),
+    ]
     found += [*_vendors(morning), *_contracts(morning)]
     conn.rollback()
     return Digest(day=morning.today, matters=tuple(dict.fromkeys(found)))
@@ -224,6 +233,18 @@ def _holds(m: _Morning, deputies_told: bool) -> Iterator[Matter]:
             yield Matter(section=Section.holds, text=text)
         if h.review_on and m.comes_up(h.review_on, REVIEW_STEPS):
             yield Matter(section=Section.holds, text=f"{h.case_ref}: its review is on {m.when(h.review_on)}.")
+
+
+def _disclosures(m: _Morning, deputies_told: bool) -> Iterator[Matter]:
+    """Those that nobody ends. What the register shows to officers only is told to them only, and counted nowhere."""
+    for d in disclosing.register(m.conn, officer=deputies_told):
+        drafted_on = helsinki_day(d.drafted_at)
+        if disclosures.LAWFUL[d.state] and drafted_on + timedelta(days=UNFINISHED_DAYS) <= m.today:
+            yield Matter(
+                section=Section.disclosures,
+                text=f"{d.disclosure}: drafted on {day_in_words(drafted_on)}, and neither handed over nor withdrawn.",
+                officers_only=d.untold or d.state is disclosures.State.drafted,
+            )
 
 
 def _quarantine(m: _Morning) -> Iterator[Matter]:

@@ -33,9 +33,10 @@ from recording r left join quarantine q on q.recording = r.recording left join d
 where r.recording = any (:recordings);
 
 -- name: draft_disclosure!
--- What is to be given, to whom, for what, by which law.
-insert into disclosure (disclosure, recipient_kind, recipient, purpose, statute, sealed_facts, untold, scope, drafted_by)
-values (:disclosure, :recipient_kind, :recipient, :purpose, :statute, :sealed_facts, :untold, :scope, :account);
+-- What is to be given, to whom, for what, by which law. A draft that nobody ends has its term, too; the end sets it anew.
+insert into disclosure (disclosure, recipient_kind, recipient, purpose, statute, sealed_facts, untold, scope, drafted_by, erase_on)
+values (:disclosure, :recipient_kind, :recipient, :purpose, :statute, :sealed_facts, :untold, :scope, :account,
+    (helsinki_day(callkeeper_now()) + make_interval(years => :years))::date);
 
 -- name: add_disclosure_recording!
 -- Which recordings.
