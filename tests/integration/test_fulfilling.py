@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -444,9 +445,9 @@ def test_what_two_people_approved_goes_in_the_next_night_and_nothing_else(kept):
 
 def test_what_import_refused_until_its_term_goes_now(office):
     """A call that nobody answered: the journal alone knows of it, and would leave its file with the vendor for half a year."""
-    office.configure(
-        more=EXCHANGE.replace("{corpus}", str(Path(__file__).parents[1] / "corpus" / "asterisk" / "broken"))
-    )
+    # A copy: the night deletes at the vendor, too.
+    corpus = shutil.copytree(Path(__file__).parents[1] / "corpus" / "asterisk" / "broken", office.folder / "exchange")
+    office.configure(more=EXCHANGE.replace("{corpus}", str(corpus)))
     office.run(vendor="vaihde")
     office.go_live()
     call = office.row("select * from deletion")
