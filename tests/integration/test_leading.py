@@ -325,6 +325,28 @@ def test_an_erasure_waits_for_the_copy_of_the_same_person(live):
     assert begin(live, erasure, f"{erasure}--5").question == "release"
 
 
+def test_which_tickets_wait_for_the_night_is_asked_of_all_at_once_and_changes_nothing(live):
+    went, waits, portable = asked(live), asked(live, right=Right.erasure), asked(live, Right.access, evidence="strong")
+    for ticket in (went, waits):
+        answer(live, ticket, f"{ticket}--1", "decide", "Approve", scope=scope(live, ticket))
+        begin(live, ticket, f"{ticket}--2")
+        answer(live, ticket, f"{ticket}--2", "second", "Approve", "approver", scope=scope(live, ticket))
+        begin(live, ticket, f"{ticket}--3")
+    before = live.rows("select * from ticket_recording order by ticket, recording")
+    with live.connect() as conn:
+        assert leading.on_their_way(conn) == {went, waits}
+        assert leading.on_their_way(conn, went) == {went}
+        assert leading.on_their_way(conn, portable) == frozenset()
+    assert live.rows("select * from ticket_recording order by ticket, recording") == before
+    close(live, portable)
+
+    live.sweep("the night")
+    with live.connect() as conn:
+        assert leading.on_their_way(conn) == frozenset()
+        # It says so before the release notes it.
+        assert live.value("select count(*) from ticket_recording where outcome is not null") == 0
+
+
 # --- one run at a time ------------------------------------------------------------------------------------------------
 
 

@@ -1497,8 +1497,26 @@ MUTATIONS = (
     Mutation(
         guard="a copy that is waited for defers no erasure",
         change="it counts as a legal ground",
-        edits=((TICKETS, "b.kind <> 'access_freeze' and covers(b, l.recording", "covers(b, l.recording"),),
+        edits=(
+            (
+                TICKETS,
+                "b.kind <> 'access_freeze' and covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)\n        ) then",
+                "covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)\n        ) then",
+            ),
+        ),
         tests=(*rights("a_copy_that_somebody_waits_for_defers_nothing_and_comes_first"),),
+    ),
+    Mutation(
+        guard="what waits for a copy waits for a night, too",
+        change="it is said to be deferred",
+        edits=(
+            (
+                TICKETS,
+                "b.kind <> 'access_freeze' and covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)\n        ))\n",
+                "covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)\n        ))\n",
+            ),
+        ),
+        tests=("integration/test_leading.py::test_an_erasure_waits_for_the_copy_of_the_same_person",),
     ),
     Mutation(
         guard="an erasure decides on what is in quarantine",

@@ -16,7 +16,7 @@ from callkeeper.desk.forms import Forms, FormStale
 from callkeeper.desk.pages import HEADERS, HERE, STATIC, Pages, advice
 from callkeeper.desk.seat import Door, Host, NoDuty, Seat
 from callkeeper.errors import CallkeeperError, NotFound
-from callkeeper.jobs import fulfilling
+from callkeeper.jobs import fulfilling, leading
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _start(host: Host, door: Door, pages: Pages) -> APIRouter:
         with app.connect() as conn:
             found = fulfilling.register(conn, closed=True)
             again = set(fulfilling.resumed(conn))
-            nights = {t.ticket for t in found if ticket.on_its_way(conn, t)}
+            nights = leading.on_their_way(conn)
         rows = [
             ticket.Row(ticket=t, step=ticket.next_step(t, seat, again=t.ticket in again, night=t.ticket in nights))
             for t in found

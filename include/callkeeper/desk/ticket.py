@@ -146,11 +146,6 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
     return router
 
 
-def on_its_way(conn: db.Connection, t: fulfilling.Ticket) -> bool:
-    """Whether of some recordings only the next night says what became of them."""
-    return t.state is State.carried_out and leading.is_on_its_way(conn, t)
-
-
 def mark(t: fulfilling.Ticket, stands: Where) -> str:
     """How a ticket stands, for the page to see that it has changed."""
     return f"{t.state}.{stands.run or '-'}.{stands.question or '-'}"
@@ -166,7 +161,7 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
     out = Counter(words.word(f.reason, "exclusion") for f in found.found if f.state == "excluded")
     tone, left = words.left(t.days_left)
     package = packaging.show(conn, reference) if seat.officer else None
-    n, night = len(found.chosen), on_its_way(conn, t)
+    n, night = len(found.chosen), bool(leading.on_their_way(conn, reference))
     two = tickets.takes_two(t.right, t.identity, n)
     return {
         "t": t, "preview": found, "kept": found.chosen, "out": dict(out), "names": names, "tone": tone, "left": left,

@@ -311,7 +311,7 @@ def _waits_for(conn: db.Connection, found: Ticket) -> WaitsFor:
         case State.approved | State.seconded:
             return "release"
         case State.carried_out:
-            return "night" if is_on_its_way(conn, found) else "release"
+            return "night" if on_their_way(conn, found.ticket) else "release"
         case State.refused:
             return "release"
         case State.released:
@@ -326,16 +326,11 @@ def _takes_two(conn: db.Connection, found: Ticket) -> bool:
     return tickets.takes_two(found.right, found.identity, len(fulfilling.seen(conn, found.ticket).chosen))
 
 
-def is_on_its_way(conn: db.Connection, found: Ticket) -> bool:
-    """Whether of some recordings that are to go it is not known yet what became of them: a night says."""
-    if found.right not in fulfilling.GOES:
-        return False
-    q = db.queries()
-    q.note_erasures(conn, ticket=found.ticket)
-    unknown = any(row.outcome is None for row in q.count_outcomes(conn, ticket=found.ticket))
-    # Only looked at: the release notes it.
+def on_their_way(conn: db.Connection, ticket: str | None = None) -> frozenset[TicketId]:
+    """The tickets of which some recordings are to go and only the next night says what becomes of them; of one, itself or none."""
+    found = frozenset(TicketId(row.ticket) for row in db.queries().tickets_on_their_way(conn, ticket=ticket))
     conn.rollback()
-    return unknown
+    return found
 
 
 _ASKS: Mapping[WaitsFor, str] = {

@@ -195,8 +195,9 @@ def _requests(m: _Morning) -> Iterator[Matter]:
         elif r.lifts_on <= m.today:
             text = f"{r.ticket}: its restriction ends as the person was told: `callkeeper ticket lift {r.ticket}`."
             yield Matter(section=Section.requests, text=text, late=r.lifts_on < m.today)
+    waiting = leading.on_their_way(m.conn)
     for t in fulfilling.register(m.conn):
-        if t.state is State.carried_out and t.right in fulfilling.GOES and not leading.is_on_its_way(m.conn, t):
+        if t.state is State.carried_out and t.right in fulfilling.GOES and t.ticket not in waiting:
             text = f"{t.ticket}: what was approved is done. Its answer is ready to be looked at and released: on the privacy desk, go on with it."
             yield Matter(section=Section.requests, text=text)
     for r in q.resumed_tickets(m.conn):

@@ -192,6 +192,20 @@ from (
 where f.ticket = :ticket and t.ticket = f.ticket and t.access_right in ('erasure', 'objection') and x.recording = f.recording
   and f.state = 'confirmed' and x.outcome is distinct from f.outcome and x.outcome is not null;
 
+-- name: tickets_on_their_way
+-- The tickets, or this one if it is, of whose recordings some are to go and it is not known yet what became of them: what note_erasures
+-- would leave without an outcome.
+select distinct t.ticket
+from ticket t join ticket_recording f on f.ticket = t.ticket
+where t.state = 'carried_out' and t.access_right in ('erasure', 'objection') and (:ticket::text is null or t.ticket = :ticket)
+  and f.state <> 'excluded' and f.outcome is null
+  and not (f.state = 'confirmed' and exists (
+        select from leaving l join deletion d on d.recording = l.recording
+        where l.recording = f.recording and (d.store_gone_at is not null or l.state = 'blocked' and exists (
+            select from blocker b where b.kind <> 'access_freeze' and covers(b, l.recording, l.controller, l.line, l.pseudonym, l.started_at)
+        ))
+  ));
+
 -- name: count_outcomes
 -- What became of the recordings that a ticket is about; null: nothing yet.
 select outcome, count(*) as n from ticket_recording where ticket = :ticket and state <> 'excluded' group by 1 order by 1;
