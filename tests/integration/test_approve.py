@@ -275,11 +275,13 @@ def test_what_the_schedule_had_planned_is_taken_over_by_the_yes(surplus):
     """It waited as a surplus, or was blocked: now it goes for another reason, and its due date stays."""
     surplus.configure(PHM_LATER)
     due = surplus.value("select due_at from deletion where controller = 'phm'")
+    before = surplus.value("select state from deletion where controller = 'phm'")
 
     approve(surplus, propose(surplus, Subject.unlawful))
 
     row = surplus.row("select state, trigger, due_at from deletion where controller = 'phm'")
     assert (row.state, row.trigger, row.due_at) == ("planned", "unlawful_confirmed", due)
+    assert [e["state_before"] for e in surplus.events("deletion.planned")][-1] == before
     surplus.set_clock(LATER + timedelta(days=1))
     balance = surplus.sweep("next")
     assert balance.balanced

@@ -455,6 +455,7 @@ def test_what_import_refused_until_its_term_goes_now(office):
     ticket = agreed(office, numbers=[], times=[when])
 
     assert carry_out(office, ticket) == 1
+    assert office.events("deletion.planned")[-1]["state_before"] == "planned"
     with pytest.raises(NotAllowed, match="still on their way out"):
         delivered(office, ticket)
     office.sweep()

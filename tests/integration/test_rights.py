@@ -497,6 +497,19 @@ def test_a_hold_keeps_a_quarantined_call_that_two_people_would_erase(live):
     assert delivered(live, ticket) == "deferred"
 
 
+def test_the_trail_says_what_an_erasure_found_planned_or_blocked_already(live):
+    first, _ = mine(live)
+    live.block(recordings=(first,))
+    carry_out(live, agreed(live))
+    live.sweep("first")
+    known = len(live.events("deletion.planned"))
+    assert live.value("select state from deletion where recording = %s", first) == "blocked"
+    carry_out(live, agreed(live))
+
+    told = {UUID(e["recording"]): e["state_before"] for e in live.events("deletion.planned")[known:]}
+    assert told == {first: "blocked"}
+
+
 def test_a_copy_that_somebody_waits_for_defers_nothing_and_comes_first(live):
     access, erasure = opened(live), agreed(live)
     carry_out(live, erasure)

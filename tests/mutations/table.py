@@ -1519,12 +1519,24 @@ MUTATIONS = (
         tests=("integration/test_leading.py::test_an_erasure_waits_for_the_copy_of_the_same_person",),
     ),
     Mutation(
+        guard="the trail says what state a planned erasure found",
+        change="it is taken to live",
+        edits=((CARRYING, 'was.get(p.recording, "live")', '"live"'),),
+        tests=rights("the_trail_says_what_an_erasure_found_planned_or_blocked_already"),
+    ),
+    Mutation(
+        guard="the trail says what state an unlawful find's yes found",
+        change="it is taken to live",
+        edits=(("jobs/approving.py", 'was.get(row.recording, "live")', '"live"'),),
+        tests=("integration/test_approve.py::test_what_the_schedule_had_planned_is_taken_over_by_the_yes",),
+    ),
+    Mutation(
         guard="an erasure decides on what is in quarantine",
         change="it stays there",
         edits=(
             (
                 CARRYING,
-                "        *q.plan_quarantined(conn, recordings=recordings, trigger=trigger, decision=decision),\n",
+                '        *((p, "quarantined") for p in q.plan_quarantined(conn, **facts)),\n',
                 "",
             ),
         ),

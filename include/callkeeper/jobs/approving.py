@@ -176,12 +176,13 @@ def _carry_out(conn: db.Connection, seen: Proposal, decision: int, actor: Actor)
             conn, decision=decision, recordings=list(seen.recordings), waits=_WAITS[seen.subject]
         )
         return allowed
+    was = {r.recording: r.state for r in q.lock_journal(conn, recordings=list(seen.recordings))}
     rows = list(q.plan_unlawful(conn, decision=decision, recordings=list(seen.recordings)))
-    append(conn, actor, (), alike=_planned(rows))
+    append(conn, actor, (), alike=_planned(rows, was))
     return len(rows)
 
 
-def _planned(rows: Iterable[db.Row]) -> dict[Event, list[UUID]]:
+def _planned(rows: Iterable[db.Row], was: Mapping[UUID, str]) -> dict[Event, list[UUID]]:
     alike: dict[Event, list[UUID]] = {}
     for row in rows:
         event = DeletionPlanned(
@@ -190,7 +191,7 @@ def _planned(rows: Iterable[db.Row]) -> dict[Event, list[UUID]]:
             vendor=row.vendor,
             trigger="unlawful_confirmed",
             reason="line_undesignated",
-            state_before=row.state_before,
+            state_before=was.get(row.recording, "live"),
         )
         alike.setdefault(event, []).append(row.recording)
     return alike

@@ -115,15 +115,18 @@ def _plan(conn: db.Connection, recordings: list[UUID], trigger: str, decision: i
     """Puts what goes into the journal, in the caller's transaction: from the catalogue, from what import refused, and from
     quarantine, which that decides."""
     q, alike = db.queries(), dict[Event, list[UUID]]()
+    # A statement of its own: what they were is not to be read any more by the one that changes them.
+    was = {r.recording: r.state for r in q.lock_journal(conn, recordings=recordings)}
+    facts = {"recordings": recordings, "trigger": trigger, "decision": decision}
     rows = [
-        *q.plan_erasure(conn, recordings=recordings, trigger=trigger, decision=decision),
-        *q.plan_before_term(conn, recordings=recordings, trigger=trigger, decision=decision),
-        *q.plan_quarantined(conn, recordings=recordings, trigger=trigger, decision=decision),
+        *((p, was.get(p.recording, "live")) for p in q.plan_erasure(conn, **facts)),
+        *((p, was.get(p.recording, "planned")) for p in q.plan_before_term(conn, **facts)),
+        *((p, "quarantined") for p in q.plan_quarantined(conn, **facts)),
     ]
-    for planned in rows:
+    for planned, before in rows:
         event = DeletionPlanned(
             recording=ANY, controller=planned.controller, vendor=planned.vendor, trigger=trigger,
-            reason="subject_request", state_before=planned.state_before,
+            reason="subject_request", state_before=before,
         )  # fmt: skip
         alike.setdefault(event, []).append(planned.recording)
     append(conn, actor, (), alike=alike)

@@ -46,16 +46,10 @@ select count(*) from unlawful;
 
 -- name: plan_unlawful
 -- A person confirmed that these were recorded unlawfully: they go, whatever their term.
-with was as (
-    select recording, state from deletion where recording = any (:recordings) for update
-), planned as (
-    insert into deletion (recording, vendor, controller, trigger, object_key, waits, decision)
-    select recording, vendor, controller, 'unlawful_confirmed', object_key, 'approval', :decision::bigint
-    from recording where recording = any (:recordings)
-    on conflict (recording) do update set trigger = excluded.trigger, waits = excluded.waits, decision = excluded.decision, state = 'planned',
-        trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else deletion.due_at end
-        where deletion.state in ('planned', 'blocked', 'withdrawn')
-    returning recording, vendor, controller
-)
-select p.recording, p.vendor, p.controller, coalesce(w.state, 'live') as state_before
-from planned p left join was w on w.recording = p.recording;
+insert into deletion (recording, vendor, controller, trigger, object_key, waits, decision)
+select recording, vendor, controller, 'unlawful_confirmed', object_key, 'approval', :decision::bigint
+from recording where recording = any (:recordings)
+on conflict (recording) do update set trigger = excluded.trigger, waits = excluded.waits, decision = excluded.decision, state = 'planned',
+    trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else deletion.due_at end
+    where deletion.state in ('planned', 'blocked', 'withdrawn')
+returning recording, vendor, controller;

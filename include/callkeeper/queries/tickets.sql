@@ -133,32 +133,21 @@ update ticket_recording set outcome = 'refused', outcome_at = callkeeper_now() w
 
 -- name: plan_erasure
 -- Two people said yes to these: they go by the journal, where every blocker is asked again. What is on its way already stays so.
-with was as (
-    select recording, state from deletion where recording = any (:recordings) for update
-), planned as (
-    insert into deletion (recording, vendor, controller, trigger, object_key, decision)
-    select recording, vendor, controller, :trigger, object_key, :decision::bigint
-    from recording where recording = any (:recordings)
-    on conflict (recording) do update set trigger = excluded.trigger, decision = excluded.decision, waits = null, state = 'planned',
-        trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else least(deletion.due_at, excluded.due_at) end
-        where deletion.state in ('planned', 'blocked', 'withdrawn')
-    returning recording, vendor, controller
-)
-select p.recording, p.vendor, p.controller, coalesce(w.state, 'live') as state_before
-from planned p left join was w on w.recording = p.recording;
+insert into deletion (recording, vendor, controller, trigger, object_key, decision)
+select recording, vendor, controller, :trigger, object_key, :decision::bigint
+from recording where recording = any (:recordings)
+on conflict (recording) do update set trigger = excluded.trigger, decision = excluded.decision, waits = null, state = 'planned',
+    trouble = null, night = null, due_at = case deletion.state when 'withdrawn' then excluded.due_at else least(deletion.due_at, excluded.due_at) end
+    where deletion.state in ('planned', 'blocked', 'withdrawn')
+returning recording, vendor, controller;
 
 -- name: plan_before_term
 -- The same of what import refused to keep and left for its term's end, such as a call that nobody answered: it goes now.
-with was as (
-    select recording, state from deletion d
-    where recording = any (:recordings) and state in ('planned', 'blocked') and trigger <> :trigger::text
-      and not exists (select from recording r where r.recording = d.recording)
-    for update
-)
 update deletion d set trigger = :trigger::text, decision = :decision::bigint, waits = null, state = 'planned', trouble = null, night = null,
     due_at = least(d.due_at, callkeeper_now())
-from was where d.recording = was.recording
-returning d.recording, d.vendor, d.controller, was.state as state_before;
+where recording = any (:recordings) and state in ('planned', 'blocked') and trigger <> :trigger::text
+  and not exists (select from recording r where r.recording = d.recording)
+returning recording, vendor, controller;
 
 -- name: plan_quarantined
 -- The same of what waits in quarantine: two people's yes decides that, too. The journal has the facts of it, as of a rejected call.
@@ -176,7 +165,7 @@ on conflict (recording) do update set state = 'planned', vendor = excluded.vendo
     sealed_ref = excluded.sealed_ref, waits = null, decision = excluded.decision, night = null, trouble = null,
     due_at = callkeeper_now(), planned_at = callkeeper_now()
     where deletion.state = 'withdrawn'
-returning recording, vendor, controller, 'quarantined' as state_before;
+returning recording, vendor, controller;
 
 -- name: note_erasures!
 -- What has become of what was to be erased: gone here, or kept for now by a legal ground. It may be both, one after the other. A copy
