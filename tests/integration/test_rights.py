@@ -698,6 +698,50 @@ def test_a_restriction_is_looked_at_again_and_stands(kept):
     assert kept.value("select review_on from blocker where ended_at is null") == date(2027, 3, 1)
 
 
+def test_a_restriction_that_stands_on_has_no_end_that_was_announced_before(kept):
+    def keep() -> None:
+        with kept.connect() as conn:
+            carrying_out.keep_restriction(conn, ticket, date(2027, 3, 1), account="officer", actor=OFFICER)
+
+    ticket = restricted(kept)
+    announce(kept, ticket, date(2026, 12, 1))
+    keep()
+
+    assert tuple(kept.row("select lifts_on, lift_reason from ticket")) == (None, None)
+    with pytest.raises(NotAllowed, match="not announced"):
+        lift(kept, ticket)
+    announce(kept, ticket, date(2026, 12, 1))
+    letter_sent(kept, ticket, "restriction_lifting")
+    with pytest.raises(NotAllowed, match="was told that it ends"):
+        keep()
+    kept.later(days=6)
+    assert lift(kept, ticket) == 2
+
+
+def test_a_changed_row_alone_does_not_end_a_restriction_that_stands_on(kept):
+    ticket = restricted(kept)
+    announce(kept, ticket, date(2026, 12, 1))
+    with kept.connect() as conn:
+        carrying_out.keep_restriction(conn, ticket, date(2027, 3, 1), account="officer", actor=OFFICER)
+    kept.sql.execute("update ticket set lifts_on = '2026-12-01', lift_reason = 'not_needed'")
+    kept.later(days=6)
+
+    with pytest.raises(NotAllowed, match="not announced"):
+        lift(kept, ticket)
+
+
+def test_an_extension_leaves_the_review_of_the_restriction_that_stands(kept):
+    ticket = agreed(kept, Right.restriction)
+    carry_out(kept, ticket)
+    with kept.connect() as conn:
+        fulfilling.extend(conn, ticket, "complexity", OFFICER)
+
+    reviews = kept.rows("select blocker, review_on from blocker where ended_at is null")
+    standing = kept.value("select standing from ticket")
+    assert {r.review_on for r in reviews if r.blocker == standing} == {date(2027, 11, 25)}
+    assert {r.review_on for r in reviews if r.blocker != standing} == {kept.value("select extended_to from ticket")}
+
+
 def test_a_restriction_of_nothing_leaves_nothing_standing(kept):
     ticket = agreed(kept, Right.restriction, numbers=[NEW])
 

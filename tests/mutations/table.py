@@ -1576,6 +1576,44 @@ MUTATIONS = (
         tests=(*rights("a_restriction_is_lifted_on_the_day_of_which_the_person_was_told"),),
     ),
     Mutation(
+        guard="a restriction that stands on has no end that was announced before",
+        change="it ends all the same",
+        edits=(
+            (
+                CARRYING,
+                "    db.queries().announce_lifting(conn, ticket=ticket, lifts_on=None, reason=None)\n",
+                "",
+            ),
+        ),
+        tests=rights("a_restriction_that_stands_on_has_no_end_that_was_announced_before"),
+    ),
+    Mutation(
+        guard="an end of which the person was told is not taken back behind her back",
+        change="it is",
+        edits=(
+            (CARRYING, "    if standing.lifts_on is not None and standing.told_at is not None:\n", "    if False:\n"),
+        ),
+        tests=rights("a_restriction_that_stands_on_has_no_end_that_was_announced_before"),
+    ),
+    Mutation(
+        guard="a restriction ends on a word later than the one that it stands on",
+        change="on any",
+        edits=((TICKETS, "      and y.decision > coalesce((select", "      and 0 = 0 * coalesce((select"),),
+        tests=rights("a_changed_row_alone_does_not_end_a_restriction_that_stands_on"),
+    ),
+    Mutation(
+        guard="an extension leaves the review of the restriction that stands",
+        change="it takes it over",
+        edits=(
+            (
+                TICKETS,
+                "b.case_ref = t.ticket and b.ended_at is null and b.blocker is distinct from t.standing;",
+                "b.case_ref = t.ticket and b.ended_at is null;",
+            ),
+        ),
+        tests=rights("an_extension_leaves_the_review_of_the_restriction_that_stands"),
+    ),
+    Mutation(
         guard="a ticket is not forgotten while its restriction stands",
         change="its letters' facts go",
         edits=((TICKETS, "b where b.blocker = ticket.standing and b.ended_at is null)", "b where false)"),),

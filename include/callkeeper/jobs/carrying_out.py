@@ -222,11 +222,20 @@ def _stands(ticket: str, blocker: UUID, recordings: int, review_on: date) -> Tic
 
 
 def keep_restriction(conn: db.Connection, ticket: str, review_on: date, *, account: str, actor: Actor) -> None:
-    """Somebody has looked at a restriction again, and it stands until the next review; commits. Raises NotAllowed."""
+    """Somebody has looked at a restriction again, and it stands until the next review; commits.
+
+    An end that was announced is taken back by that. Raises NotAllowed once the person was told of one: she relies on it.
+    """
     standing = _standing(conn, ticket)
     _check_review(review_on, standing.today, tickets.RESTRICTED_MONTHS)
+    if standing.lifts_on is not None and standing.told_at is not None:
+        raise NotAllowed(
+            f"The person was told that it ends on {standing.lifts_on}.",
+            mend=f"A later end is announced, and told, anew: `callkeeper ticket lifting {ticket}`.",
+        )
     decisions.record(conn, ticket, "dsr_restriction", account, decisions.scope_of(standing.recordings), actor)
     db.queries().review_blocker(conn, blocker=standing.blocker, review_on=review_on)
+    db.queries().announce_lifting(conn, ticket=ticket, lifts_on=None, reason=None)
     append(conn, actor, [_stands(ticket, standing.blocker, len(standing.recordings), review_on)])
     conn.commit()
 

@@ -78,9 +78,9 @@ update ticket_subject set from_at = :from_at, to_at = :to_at where ticket = :tic
 update ticket set extended_to = :extended_to, extension_reason = :reason where ticket = :ticket;
 
 -- name: review_ticket_blockers!
--- What a ticket froze is looked at again by the day on which the ticket is due.
+-- What a ticket froze is looked at again by the day on which the ticket is due; the restriction that outlasts it has its own.
 update blocker b set review_on = coalesce(t.extended_to, t.due_on) from ticket t
-where t.ticket = :ticket and b.case_ref = t.ticket and b.ended_at is null;
+where t.ticket = :ticket and b.case_ref = t.ticket and b.ended_at is null and b.blocker is distinct from t.standing;
 
 -- name: find_matched
 -- What a predicate covers now, wherever it is.
@@ -293,7 +293,9 @@ select b.blocker, b.recordings, b.review_on, t.lifts_on, t.lift_reason, helsinki
     (select max(d.at) from ticket_delivery d where d.ticket = t.ticket and d.kind = 'restriction_lifting' and d.at >= a.decided_at) as told_at
 from ticket t join blocker b on b.blocker = t.standing and b.ended_at is null
 left join lateral (
-    select max(decided_at) as decided_at from decision where subject = t.ticket and action = 'dsr_lifting'
+    select max(decided_at) as decided_at from decision y where y.subject = t.ticket and y.action = 'dsr_lifting'
+      -- That it stands on is a later word than its end.
+      and y.decision > coalesce((select max(decision) from decision where subject = t.ticket and action = 'dsr_restriction'), 0)
 ) a on true
 where t.ticket = :ticket;
 
@@ -302,7 +304,7 @@ where t.ticket = :ticket;
 update ticket set standing = :blocker where ticket = :ticket;
 
 -- name: announce_lifting!
--- Its restriction is to end on that day.
+-- Its restriction is to end on that day; nulls: on none.
 update ticket set lifts_on = :lifts_on, lift_reason = :reason where ticket = :ticket;
 
 -- name: note_outcomes!

@@ -645,7 +645,10 @@ class TicketNoted(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TicketRestricted(Event):
-    """Recordings are restricted on a person's request (GDPR Art. 18): that stands when the ticket has ended, until it is lifted."""
+    """Recordings are restricted on a person's request (GDPR Art. 18): that stands when the ticket has ended, until it is lifted.
+
+    Said again, somebody has looked again: it stands on, and no end that was announced before counts.
+    """
 
     event_class: ClassVar[EventClass] = "ticket"
     action: ClassVar[str] = "ticket.restricted"
