@@ -657,6 +657,28 @@ def test_facts_come_from_a_file_too_and_are_on_no_command_line(desk, kept, tmp_p
     assert not options & {"--authority", "--statute", "--reference", "--recipient"}
 
 
+def test_a_package_is_written_for_its_taker_alone_and_over_nothing(desk, kept, tmp_path):
+    disclosure, out = made(kept), tmp_path / "package.zip"
+    out.write_text("mine")
+    taken = ("package", disclosure, "--out", str(out), "--as", "officer")
+
+    with pytest.raises(NotAllowed, match="is there already"):
+        desk(*taken)
+    assert out.read_text() == "mine"
+    assert [e for e in kept.events() if e["action"] == "disclosure.seen"] == []
+    out.unlink()
+    desk(*taken)
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+def test_of_a_package_that_is_not_there_no_file_is_left(desk, kept, tmp_path):
+    disclosure, out = draft(kept), tmp_path / "package.zip"
+
+    with pytest.raises(NotFound, match="no package"):
+        desk("package", disclosure, "--out", str(out), "--as", "officer")
+    assert not out.exists()
+
+
 def test_a_package_that_was_taken_back_is_gone_from_the_store_by_the_next_night(kept):
     disclosure = made(kept)
     # Other tests' copies stand in the store as well.

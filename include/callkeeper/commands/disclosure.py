@@ -13,6 +13,7 @@ import click
 
 from callkeeper import controllers, disclosures, settings, wiring
 from callkeeper.clock import HELSINKI
+from callkeeper.commands.outfile import new_file
 from callkeeper.disclosures import Channel
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import disclosing
@@ -258,10 +259,11 @@ def package(disclosure: str, out: Path, account: str | None) -> None:
     app, who = _officer(account)
     with (
         app.connect() as conn,
-        out.open("xb") as file,
+        # First: that somebody took it out is an event, and nobody has where this refuses.
+        new_file(out) as file,
         disclosing.open_package(conn, app, disclosure, app.actor(conn, account=who)) as body,
     ):
-        shutil.copyfileobj(body, file)
+        shutil.copyfileobj(body, file, 1 << 20)
     click.echo(f"{out}. What opens it, by another way: callkeeper disclosure passphrase {disclosure}")
 
 

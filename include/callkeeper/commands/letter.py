@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from callkeeper import settings, tickets, wiring
+from callkeeper.commands.outfile import new_file
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import answering, fulfilling
 from callkeeper.letters import Addressee, Kind
@@ -56,8 +56,10 @@ def letter(
         actor = app.actor(conn, account=who)
         made = answering.write(conn, app, ticket, chosen, actor=actor, addressee=addressee, disclosure=disclosure)
     text = out.with_suffix(".txt")
-    _put(out, made.pdf)
-    _put(text, made.text.encode())
+    with new_file(out) as pdf:
+        pdf.write(made.pdf)
+    with new_file(text) as plain:
+        plain.write(made.text.encode())
     click.echo(f"{made.title}: {out}, {text}")
 
 
@@ -111,14 +113,3 @@ def _addressee(ask: bool, file: Path | None) -> Addressee | None:
     if not lines:
         raise NotAllowed("The file names nobody.", mend="The name, then a line of the address each.")
     return Addressee(name=lines[0], address=tuple(lines[1:]))
-
-
-def _put(path: Path, content: bytes) -> None:
-    """A new file that its owner alone reads; what is there already stays."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise NotAllowed(f"{path} is there already.", mend="Choose another name for the letter.") from None
-    except OSError as wrong:
-        raise NotAllowed(f"{path} cannot be written ({type(wrong).__name__}).", mend="Choose another place.") from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import click
 
 from callkeeper import settings, wiring
+from callkeeper.commands.outfile import new_file
 from callkeeper.jobs import fulfilling, packaging
 
 AS = click.option("--as", "account", help="Your Airflow account.")
@@ -34,11 +34,11 @@ def package(ticket: str, out: Path, account: str | None) -> None:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         for n, part in enumerate(whole.parts, 1):
             file = out / f"{ticket}_{part.n}.{part.kind}"
-            with packaging.open_part(conn, app, ticket, n, account=who, actor=actor) as body:
-                # Gone first: an older file may have been left for others to read.
-                file.unlink(missing_ok=True)
-                with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
-                    shutil.copyfileobj(body, copy, 1 << 20)
+            with (
+                packaging.open_part(conn, app, ticket, n, account=who, actor=actor) as body,
+                new_file(file, instead=True) as copy,
+            ):
+                shutil.copyfileobj(body, copy, 1 << 20)
             click.echo(f"{file} ({part.size_bytes} bytes)")
     click.echo(f"It goes on {whole.expires_on}. By another way: callkeeper ticket passphrase {ticket}")
 
