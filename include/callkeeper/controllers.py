@@ -866,6 +866,13 @@ def duties_applied(conn: db.Connection, account: str) -> frozenset[str]:
     return frozenset(duty for duty, accounts in people.items() if account in accounts)
 
 
+def months_in_force(conn: db.Connection) -> int:
+    """How many months recordings are kept, as applied last, in the caller's transaction; the notice's before the first application."""
+    applied = db.queries().config_last(conn)
+    months: int = json.loads(applied.body)["terms"]["retention_months"] if applied else Terms().retention_months
+    return months
+
+
 def duties_now(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
     """The same in the caller's transaction."""
     return _duties(db.queries().config_last(conn), config, account)

@@ -107,6 +107,35 @@ def test_an_access_letter_lists_each_recording_of_every_company_with_the_day_on_
     assert "Data Protection Ombudsman" in written(kept, ticket)
 
 
+def test_a_call_that_came_without_a_usable_time_is_told_of_as_such(kept):
+    deliver(kept.linna, TODAY, [Delivered(id="q", start="gone", caller=CALLER)])
+    kept.later(days=1)
+    kept.run("tomorrow", TODAY)
+    assert kept.value("select started_at is null from quarantine")
+    ticket = agreed(kept)
+
+    told = facts(kept, ticket).recordings
+    assert [(r.started_at is None, r.deletes) for r in told][2:] == [(True, date(2027, 5, 27))]
+    assert "time not known" in written(kept, ticket)
+
+    erasure = agreed(kept, Right.erasure)
+    with kept.connect() as conn:
+        fulfilling.close(conn, ticket, "withdrawn", years=3, actor=OFFICER)
+        assert carrying_out.carry_out(conn, kept.app, erasure, OFFICER) == 3
+    kept.sweep()
+    assert [r.started_at for r in facts(kept, erasure).recordings] == [at(8), at(9), None]
+    assert "time not known" in written(kept, erasure, Kind.completed_erasure)
+
+
+def test_the_days_that_are_missing_are_those_of_the_term_in_force(kept):
+    ticket = found(kept, days=100)
+    assert len(facts(kept, ticket, Kind.no_data).missing_days) > 60
+
+    kept.configure(("[store]", "[terms]\nretention_months = 1\n[store]"))
+
+    assert len(facts(kept, ticket, Kind.no_data).missing_days) <= 31
+
+
 def test_each_opening_is_told_with_its_day_and_purpose_and_without_its_account(kept):
     ticket = agreed(kept)
     mine = kept.value(

@@ -32,10 +32,11 @@ from asking import (
     second,
     three_calls,
 )  # fmt: skip
-from callkeeper import blockers, controllers, db
+from callkeeper import blockers, controllers, db, letters
+from callkeeper.clock import helsinki_day
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound
-from callkeeper.jobs import explaining, fulfilling, watching
+from callkeeper.jobs import answering, explaining, fulfilling, watching
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import Searched
 from callkeeper.tickets import FREEZES, Call, Right
@@ -443,16 +444,21 @@ def test_what_two_people_approved_goes_in_the_next_night_and_nothing_else(kept):
     assert kept.value("select kind from ticket_delivery") == "fulfilled"
 
 
-def test_what_import_refused_until_its_term_goes_now(office):
-    """A call that nobody answered: the journal alone knows of it, and would leave its file with the vendor for half a year."""
+def unanswered(office: Installation) -> Call:
+    """The one call of an exchange that import refused until its term, found by its time."""
     # A copy: the night deletes at the vendor, too.
     corpus = shutil.copytree(Path(__file__).parents[1] / "corpus" / "asterisk" / "broken", office.folder / "exchange")
     office.configure(more=EXCHANGE.replace("{corpus}", str(corpus)))
     office.run(vendor="vaihde")
     office.go_live()
     call = office.row("select * from deletion")
-    when = Call(line=call.line, from_at=call.started_at, to_at=call.started_at + timedelta(seconds=1))
-    ticket = agreed(office, numbers=[], times=[when])
+    return Call(line=call.line, from_at=call.started_at, to_at=call.started_at + timedelta(seconds=1))
+
+
+def test_what_import_refused_until_its_term_goes_now(office):
+    """A call that nobody answered: the journal alone knows of it, and would leave its file with the vendor for half a year."""
+    call = unanswered(office)
+    ticket = agreed(office, numbers=[], times=[call], language="en")
 
     assert carry_out(office, ticket) == 1
     assert office.events("deletion.planned")[-1]["state_before"] == "planned"
@@ -460,8 +466,25 @@ def test_what_import_refused_until_its_term_goes_now(office):
         delivered(office, ticket)
     office.sweep()
 
+    with office.connect() as conn:
+        told = answering.facts(conn, office.app, ticket, "completed_erasure").recordings
+        text = answering.write(conn, office.app, ticket, "completed_erasure", actor=OFFICER).text
+    assert [(r.started_at, r.duration_s, r.outcome) for r in told] == [(call.from_at, None, "erased")]
+    assert letters.time_in_words(call.from_at, "en") in text
     assert delivered(office, ticket) == "fulfilled"
     assert outcomes(office) == ["erased"]
+
+
+def test_an_access_to_what_import_refused_until_its_term_is_answered(office):
+    call = unanswered(office)
+    ticket = agreed(office, Right.access, numbers=[], times=[call], language="en")
+
+    carry_out(office, ticket)
+
+    with office.connect() as conn:
+        (told,) = answering.facts(conn, office.app, ticket, answering.final(conn, ticket)).recordings
+    due_at = office.value("select due_at from deletion")
+    assert (told.started_at, told.line, told.deletes) == (call.from_at, "020 7001234", helsinki_day(due_at))
 
 
 def test_a_held_recording_is_deferred_and_goes_by_itself_when_the_hold_ends(kept):

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from callkeeper import db, letters
+from callkeeper import controllers, db, letters
 from callkeeper.clock import helsinki_day, roll
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.jobs import disclosing
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 ANSWER_DAYS = 14
 """So long an answer of the person is waited for, before a letter says that it was not given; never beyond the due day."""
-RETENTION_MONTHS = 6
 INTERIM = (
     Kind.receipt,
     Kind.identity,
@@ -215,9 +214,9 @@ def remember(conn: db.Connection, keyring: Keyring, ticket: str) -> None:
     """
     case = _Case(conn, ticket, keyring=keyring)
     known = {
-        str(r.recording): [r.started_at.isoformat(), r.duration_ms, r.line]
+        str(r.recording): [r.started_at.isoformat() if r.started_at else None, r.duration_ms, r.line]
         for r in case.rows
-        if r.started_at is not None
+        if r.here
     }
     case.keep(calls=json.dumps(known))
 
@@ -259,11 +258,32 @@ class _Case:
     @cached_property
     def rows(self) -> list[db.Row]:
         """The recordings of the answer, those that the officer refused for others' sake too."""
-        rows = list(db.queries().answer_recordings(self.conn, ticket=self.ticket, months=RETENTION_MONTHS))
+        rows = list(db.queries().answer_recordings(self.conn, ticket=self.ticket, months=self._months))
+        if self._keyring is not None:
+            rows = [self._as_remembered(r) for r in rows]
         if self.right is Right.rectification and self.state in _DECIDED:
             # Of what was found, what nothing was wrong with is not spoken of.
             rows = [r for r in rows if r.outcome == "corrected" or r.refused]
-        return rows
+        # What is gone had no place in the order.
+        return sorted(rows, key=lambda r: (r.started_at is None, r.started_at or r.recording, r.recording))
+
+    def _as_remembered(self, row: db.Row) -> db.Row:
+        """With what `remember` kept of it, where its own row knows no more."""
+        kept = self._calls.get(str(row.recording))
+        if row.here or kept is None:
+            return row
+        at, duration_ms, line = kept
+        started_at = datetime.fromisoformat(at) if at else None
+        return row._replace(started_at=started_at, duration_ms=duration_ms, line=line, here=True)
+
+    @cached_property
+    def _calls(self) -> Mapping[str, Sequence[Any]]:
+        calls: Mapping[str, Sequence[Any]] = json.loads(self.notes.get("calls", "{}"))
+        return calls
+
+    @cached_property
+    def _months(self) -> int:
+        return controllers.months_in_force(self.conn)
 
     @cached_property
     def sent(self) -> tuple[Sent, ...]:
@@ -313,7 +333,7 @@ class _Case:
 
     @cached_property
     def _days(self) -> list[db.Row]:
-        return list(db.queries().answer_days(self.conn, ticket=self.ticket, months=RETENTION_MONTHS))
+        return list(db.queries().answer_days(self.conn, ticket=self.ticket, months=self._months))
 
     @cached_property
     def others(self) -> list[db.Row]:
@@ -425,7 +445,7 @@ def _facts(case: _Case, kind: Kind, disclosure: str | None = None) -> Facts:
         lift_reason=row.lift_reason,
         review_on=row.review_on,
         suppressed_until=row.suppressed_until,
-        retention_months=case.app.config.terms.retention_months,
+        retention_months=case._months,
         answer_by=min(roll(row.today + timedelta(days=ANSWER_DAYS)), max(row.extended_to or row.due_on, row.today)),
     )
     if kind in (Kind.receipt, Kind.extension):
@@ -506,30 +526,28 @@ def _searched(case: _Case) -> tuple[Search, ...] | None:
 
 
 def _recordings(case: _Case, rows: Sequence[db.Row]) -> tuple[Recording, ...] | None:
-    """The recordings of a letter in their order; None if of one nobody knows any more when it was."""
-    calls: Mapping[str, Sequence[Any]] = json.loads(case.notes.get("calls", "{}"))
+    """The recordings of a letter in their order; None if of one nobody knows any more when it was.
+
+    Of one that came without a usable time nobody ever knew: that is said.
+    """
     found = []
     for r in rows:
-        started_at, duration_ms, line = r.started_at, r.duration_ms, r.line
-        if started_at is None:
-            if str(r.recording) not in calls:
-                return None
-            at, duration_ms, line = calls[str(r.recording)]
-            started_at = datetime.fromisoformat(at)
+        if r.started_at is None and not r.here:
+            return None
         deletes: Any = None
         if r.eligible_on is not None:
             deletes = "legal_ground" if r.kept else "after_request" if r.expired else r.eligible_on
         found.append(
             Recording(
-                started_at=started_at,
-                duration_s=round((duration_ms or 0) / 1000),
-                line=letters.spoken(line) if line else "-",
+                started_at=r.started_at,
+                duration_s=None if r.duration_ms is None else round(r.duration_ms / 1000),
+                line=letters.spoken(r.line) if r.line else "-",
                 controller=r.company or r.controller,
                 outcome=case.outcome(r),
                 deletes=deletes,
             )
         )
-    return tuple(sorted(found, key=lambda r: r.started_at))  # a row that is gone had no place in the order
+    return tuple(found)
 
 
 def _corrections(case: _Case, rows: Sequence[db.Row]) -> tuple[Correction, ...] | None:

@@ -375,8 +375,12 @@ def _index(contents: _Contents, part: int, *, sealed: bool) -> str:
     calls = [
         {
             "n": c.n,
-            "time": letters.time_in_words(c.row.started_at, language) if c.row.started_at else "-",
-            "duration": letters.duration_in_words(round((c.row.duration_ms or 0) / 1000)),
+            "time": letters.time_in_words(c.row.started_at, language)
+            if c.row.started_at
+            else words["labels"]["no_time"],
+            "duration": letters.duration_in_words(round(c.row.duration_ms / 1000))
+            if c.row.duration_ms is not None
+            else "-",
             "line": letters.spoken(c.row.line) if c.row.line else "-",
             "direction": c.source.direction if c.source and c.source.direction in said else None,
             "company": c.row.company or "-",

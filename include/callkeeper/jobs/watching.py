@@ -22,7 +22,7 @@ from callkeeper.jobs import disclosing, fulfilling, holding, leading
 from callkeeper.jobs.balancing import WINDOW_WARNING_DAYS
 from callkeeper.jobs.holding import RATIFY_DAYS
 from callkeeper.jobs.pages import counted, day_in_words, render
-from callkeeper.jobs.proving import NOTICE_MONTHS, OPEN_AT_VENDOR_DAYS
+from callkeeper.jobs.proving import OPEN_AT_VENDOR_DAYS
 from callkeeper.notify import Message, Notifier
 from callkeeper.retention import OVERDUE_AFTER, RESTRICTIONS, BlockerKind
 from callkeeper.tickets import State
@@ -203,7 +203,7 @@ def _requests(m: _Morning) -> Iterator[Matter]:
     for r in q.resumed_tickets(m.conn):
         text = f"{r.ticket}: what a legal ground had kept has gone. The person is told so; then `callkeeper ticket delivered {r.ticket}`."
         yield Matter(section=Section.requests, text=text)
-    for r in q.answers_overtaken(m.conn, months=NOTICE_MONTHS):
+    for r in q.answers_overtaken(m.conn, months=controllers.months_in_force(m.conn)):
         since = (
             f"{counted(r.calls, 'call')} that it searched for came in after its answer"
             if r.calls

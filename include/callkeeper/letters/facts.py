@@ -122,9 +122,10 @@ class Search:
 class Recording:
     """One recording; in tables it has its place in the list as number."""
 
-    started_at: datetime
-    """Aware; told in Helsinki's time."""
-    duration_s: int
+    started_at: datetime | None
+    """Aware; told in Helsinki's time. None: it came without a usable one."""
+    duration_s: int | None
+    """None: not known."""
     line: str
     """As people write it."""
     controller: str
