@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import pbkdf2_hmac, sha256
 from typing import Any
 from uuid import UUID, uuid4
@@ -518,6 +518,22 @@ def test_a_make_that_failed_is_made_again_and_what_it_left_goes(kept, monkeypatc
     assert [tuple(row) for row in left] == [(False, True), (True, False)]
     journal = kept.rows("select trigger, object_key like 'pkg/%' as ours from deletion")
     assert [tuple(row) for row in journal] == [("package_expired", True)]
+
+
+def test_the_last_day_of_a_package_is_the_one_before_it_goes(desk, kept):
+    disclosure = draft(kept)
+    act(kept, disclosure, "ask")
+    said = act(kept, disclosure, "approve", "deputy").text
+    # A package made on 25 November goes in the night that begins 25 December.
+    assert kept.value("select expires_on from package") == date(2026, 12, 25)
+    assert "kept until 24.12.2026" in said
+    assert re.search(r"package until +2026-12-24$", desk("show", disclosure, "--as", "officer").output, re.MULTILINE)
+
+    kept.set_clock(datetime(2026, 12, 24, 12, tzinfo=UTC))
+    package(kept, disclosure)
+    kept.set_clock(datetime(2026, 12, 25, 12, tzinfo=UTC))
+    with pytest.raises(NotFound, match="no package"):
+        package(kept, disclosure)
 
 
 def test_an_expired_package_is_handed_to_nobody_and_made_again(kept):

@@ -305,7 +305,7 @@ def _tell(d: disclosing.Disclosure) -> None:
         "drafted by": d.drafted_by,
         "asked by": d.asked_by,
         "approved by": d.approved_by,
-        "package until": d.expires_on,
+        "package until": d.kept_until,
         "handed over": d.handed_over_at
         and f"{d.handed_over_at.astimezone(HELSINKI):%Y-%m-%d %H:%M}, {(d.channel or '').replace('_', ' ')}",
     }

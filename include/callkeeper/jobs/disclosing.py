@@ -66,7 +66,7 @@ CHUNK = 1 << 18
 class Disclosure:
     """A disclosure as the register shows it: the authority's name and its reference are sealed. ``company``: the group company's name.
 
-    ``expires_on``: the day on which its package goes, while there is one.
+    ``kept_until``: the last day on which its package can be had, while there is one.
     """
 
     disclosure: DisclosureId
@@ -83,7 +83,7 @@ class Disclosure:
     approved_by: str | None
     handed_over_at: datetime | None
     channel: str | None
-    expires_on: date | None
+    kept_until: date | None
     scope: bytes = field(repr=False)
 
 
@@ -450,7 +450,7 @@ def make(conn: db.Connection, app: App, disclosure: str, *, account: str, actor:
 def _made(conn: db.Connection, disclosure: str) -> Outcome:
     found = show(conn, disclosure, officer=True)
     text = (
-        f"{disclosure} is made: {found.recordings} recordings, encrypted, and kept until {found.expires_on:%d.%m.%Y}. "
+        f"{disclosure} is made: {found.recordings} recordings, encrypted, and kept until {found.kept_until:%d.%m.%Y}. "
         f"`callkeeper disclosure package {disclosure}` takes it out, `passphrase` tells what opens it: hand them over apart."
     )
     return Outcome(disclosure=disclosure, text=text, recordings=found.recordings)
@@ -774,6 +774,6 @@ def _disclosure(row: db.Row) -> Disclosure:
         approved_by=row.approved_by,
         handed_over_at=row.handed_over_at,
         channel=row.channel,
-        expires_on=row.expires_on,
+        kept_until=row.kept_until,
         scope=bytes(row.scope),
     )

@@ -107,7 +107,7 @@ order by r.started_at nulls last, f.recording;
 
 -- name: disclosure_register
 -- The disclosures, the newest first; one of them, if it is named; to whoever is no officer neither drafts nor what may not be told.
-select d.*, c.name as company, count(f.recording) as recordings, max(p.expires_on) as expires_on
+select d.*, c.name as company, count(f.recording) as recordings, max(p.expires_on) - 1 as kept_until
 from disclosure d left join controller c on c.controller = d.recipient
 left join disclosure_recording f on f.disclosure = d.disclosure
 left join lateral (
