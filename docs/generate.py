@@ -226,7 +226,7 @@ def access_page() -> str:
         ("ask for a disclosure, hand it over", whose(disclosing.OFFICERS), "before anything is made: another account of " + whose(disclosing.SECONDERS)),
         ("see a disclosure that the law forbids to tell", whose(disclosing.OFFICERS), "the second is one of these, too"),
         *((f"say yes to {subject.replace('_', ' ')}", whose(approving.APPROVERS[subject]), "") for subject in approving.Subject),
-        (f"listen for {', '.join(listening.PURPOSES).replace('_', ' ')}", words["listeners"], ""),
+        (f"listen for {', '.join(listening.PURPOSES).replace('_', ' ')}", words["listeners"], "asked and noted by the core; no page offers it yet"),
         (f"listen for {', '.join(listening.LAWFUL_PURPOSES).replace('_', ' ')}", whose(listening.OFFICERS), ""),
     ]  # fmt: skip
     assert set(disclosures.PURPOSES["group_company"]) == set(listening.PURPOSES)

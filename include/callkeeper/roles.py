@@ -70,8 +70,8 @@ PERMISSIONS: Mapping[str, list[_Permission]] = {
     ],
     OFFICER: [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
     APPROVER: [*_LOOK, *_DESK, *_may("DAG Runs", "create"), *_may("HITL Detail", "edit")],
-    # The desk's page, and no DAG.
-    LISTENER: [*_SELF, *_DESK],
+    # No DAG, and no page of ours yet: the desk is for those who answer requests.
+    LISTENER: _SELF,
     AUDITOR: _LOOK,
     # The tasks' own account: all that it may change is a run's note. It asks who answered a question, and which ids accounts have.
     NOTES: [

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from callkeeper import roles
+from callkeeper.jobs import fulfilling
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -24,3 +27,9 @@ def test_every_setting_has_a_meaning():
     from callkeeper.settings import Settings
 
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_menu_shows_the_desk_to_exactly_those_whom_it_lets_in():
+    shown = {role for role, rights in roles.PERMISSIONS.items() if ("can_read", "Plugins") in rights}
+
+    assert shown == {roles.OF_DUTY[duty] for duty in fulfilling.READERS}
