@@ -500,6 +500,27 @@ def test_killed_and_never_run_again_it_goes_a_day_later(kept, monkeypatch):
     assert tuple(kept.row("select gone_at is not null, sealed_passphrase from package")) == (True, None)
 
 
+def test_a_maker_that_slept_for_longer_than_a_day_writes_nothing_that_nobody_would_find(kept, monkeypatch):
+    def sleeps(point: str) -> None:
+        if point == "package.begun":
+            kept.later(hours=25)
+            kept.sweep("meanwhile")
+
+    kept.go_live()
+    kept.forecast()
+    ticket = approved(kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(packaging, "reach", sleeps)
+        with pytest.raises(NotAllowed, match="taken back while"):
+            made(kept, ticket)
+
+    assert objects(kept) == set()
+    assert [tuple(r) for r in kept.rows("select parts = '[]' as empty, gone_at is not null as gone from package")] == [
+        (True, True)
+    ]
+    assert made(kept, ticket).whole
+
+
 def test_one_maker_at_a_time(kept):
     ticket = approved(kept)
     with kept.connect() as other:

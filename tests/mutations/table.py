@@ -1373,7 +1373,7 @@ MUTATIONS = (
     Mutation(
         guard="a part stands in its row before it stands in the store",
         change="only when the package is whole",
-        edits=((PACKAGING, "parts=package.written(part for part, _ in written.both)", 'parts="[]"'),),
+        edits=((PACKAGING, "noted = package.written(part for part, _ in written.both)", 'noted = "[]"'),),
         tests=packaging("killed_and_never_run_again_it_goes_a_day_later"),
     ),
     Mutation(
@@ -1381,6 +1381,12 @@ MUTATIONS = (
         change="it is",
         edits=(("media/copying.py", "_silence(kept, width, where, rate, mutes)", "pass"),),
         tests=packaging("what_is_muted_and_the_other_channel_are_not_on_the_copy_and_the_original_is_not_touched"),
+    ),
+    Mutation(
+        guard="a maker that was taken for dead writes no part any more",
+        change="it goes on",
+        edits=((PACKAGING, "if not db.queries().note_parts(", "if None is db.queries().note_parts("),),
+        tests=packaging("a_maker_that_slept_for_longer_than_a_day_writes_nothing_that_nobody_would_find"),
     ),
     Mutation(
         guard="what a damaged file lost is silence in its copy, so that a mute falls where it was heard",

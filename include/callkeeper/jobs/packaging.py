@@ -51,6 +51,9 @@ AHEAD = 3
 """So many recordings are read before their turn, each in memory: a store begins slowly and goes on fast."""
 
 
+_TAKEN_BACK = "This package was taken back while it was made."
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class _File:
     """One file of sound on the copy: a recording, or a piece of one that is too long for a part."""
@@ -166,7 +169,7 @@ def _finish(
     if fulfilling.agreed(conn, app.keyring, row).preview.scope != scope:
         raise ScopeChanged
     if not q.package_whole(conn, package=made.package, parts=package.written(parts)):
-        raise NotAllowed("This package was taken back while it was made.", mend="Make it again.")
+        raise NotAllowed(_TAKEN_BACK, mend="Make it again.")
     copied = [c.row.recording for c in contents.calls if c.source is not None]
     q.note_copied(conn, ticket=ticket, recordings=copied)
     whole = replace(made, parts=tuple(parts), made_at=db.now(conn))
@@ -534,9 +537,10 @@ def _write(conn: db.Connection, app: App, contents: _Contents, made: Package, pa
             with ExitStack() as unless_put:
                 unless_put.push(written.files)
                 # Before they are there: so they are found whenever this process dies.
-                db.queries().note_parts(
-                    conn, package=made.package, parts=package.written(part for part, _ in written.both)
-                )
+                noted = package.written(part for part, _ in written.both)
+                if not db.queries().note_parts(conn, package=made.package, parts=noted):
+                    # A maker that sleeps longer than a day is taken for dead: what it wrote now, nobody would find.
+                    raise NotAllowed(_TAKEN_BACK, mend="Make it again.")
                 conn.commit()
                 reach("package.noted")
                 parts += under_way.result() if under_way else []
@@ -645,11 +649,6 @@ def passphrase(conn: db.Connection, keyring: Keyring, ticket: str, *, account: s
 def withdraw(conn: db.Connection, ticket: str, actor: Actor) -> int:
     """Takes the ticket's packages back, in the caller's transaction: the next night deletes them; how many parts that are."""
     return package.to_go(conn, [p.package for p in _packages(conn, ticket)], "withdrawn", actor)
-
-
-def plan_expired(conn: db.Connection, actor: Actor) -> int:
-    """Has every package go whose term is over; commits. The night does it itself, when it plans."""
-    return package.plan_over(conn, actor)
 
 
 def _packages(conn: db.Connection, ticket: str) -> list[Package]:

@@ -33,7 +33,7 @@ returning expires_on;
 
 -- name: note_parts!
 -- Parts that are about to be written: before they are, so that they are found whenever their writer dies.
-update package set parts = parts || :parts::jsonb where package = :package and gone_at is null;
+update package set parts = parts || :parts::jsonb where package = :package and ended_at is null and gone_at is null;
 
 -- name: package_whole!
 -- All parts stand in the store.
