@@ -852,15 +852,15 @@ def apply(conn: db.Connection, config: Config, actor: Actor) -> Changes:
 def duties(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
     """An account's duties in [people] as applied last: whoever edits the file does not thereby give themselves one.
 
-    Before the first application, the file's.
+    Before the first application, the file's: for doors and sign-ins. An effect asks ``duties_in_force``.
     """
-    found = duties_now(conn, config, account)
+    found = _duties(db.queries().config_last(conn), config, account)
     conn.rollback()
     return found
 
 
-def duties_applied(conn: db.Connection, account: str) -> frozenset[str]:
-    """An account's duties as applied last, in the caller's transaction; none before the first application."""
+def duties_in_force(conn: db.Connection, account: str) -> frozenset[str]:
+    """The duties that the configuration in force gives an account, in the caller's transaction; before the first, nobody has one."""
     applied = db.queries().config_last(conn)
     people = json.loads(applied.body)["people"] if applied else {}
     return frozenset(duty for duty, accounts in people.items() if account in accounts)
@@ -873,22 +873,10 @@ def months_in_force(conn: db.Connection) -> int:
     return months
 
 
-def duties_now(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
-    """The same in the caller's transaction."""
-    return _duties(db.queries().config_last(conn), config, account)
-
-
-def duties_in_force(conn: db.Connection, account: str) -> frozenset[str]:
-    """The duties that the configuration in force gives an account, in the caller's transaction; before the first, nobody has one."""
+def listens_to(conn: db.Connection, account: str) -> frozenset[str]:
+    """The companies whose recordings the configuration in force lets an account play; before the first, none."""
     applied = db.queries().config_last(conn)
-    people = json.loads(applied.body)["people"] if applied else {}
-    return frozenset(duty for duty, accounts in people.items() if account in accounts)
-
-
-def listens_to(conn: db.Connection, config: Config, account: str) -> frozenset[str]:
-    """The companies whose recordings an account may play, as applied last; before the first application, the file's."""
-    applied = db.queries().config_last(conn)
-    companies = json.loads(applied.body)["controllers"] if applied else [c.model_dump() for c in config.controllers]
+    companies = json.loads(applied.body)["controllers"] if applied else ()
     return frozenset(c["id"] for c in companies if account in c.get("listeners", ()))
 
 

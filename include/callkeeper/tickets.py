@@ -21,6 +21,8 @@ from callkeeper.phone import E164
 
 TicketId = NewType("TicketId", str)
 """``DSR-2026-0007``: its year is the Helsinki day's on which it was opened."""
+SCOPE_CHARACTERS = 12
+"""So much of a scope's hash is shown, and repeated with a yes, as a sign that it was read."""
 REFERENCE = re.compile(r"DSR-\d{4}-\d{4,}", re.ASCII)
 
 Channel = Literal["letter", "email", "phone", "visit", "web", "other"]

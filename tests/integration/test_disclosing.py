@@ -627,8 +627,8 @@ def test_each_look_at_what_is_sealed_is_an_event(kept):
 @pytest.fixture
 def desk(kept, monkeypatch):
     """The command line, signed in as whoever is named."""
-    monkeypatch.setattr(command.wiring, "build", lambda _: kept.app)
-    monkeypatch.setattr(command.settings, "load", lambda: kept.settings)
+    monkeypatch.setattr("callkeeper.wiring.build", lambda _: kept.app)
+    monkeypatch.setattr("callkeeper.settings.load", lambda: kept.settings)
     monkeypatch.setattr("callkeeper.commands.signin.sign_in", lambda app, account, roles: account)
 
     def asked(*arguments: str, given: str | None = None) -> Any:

@@ -741,8 +741,8 @@ def test_to_others_a_freeze_is_a_legal_ground(kept):
 @pytest.fixture
 def command(kept, monkeypatch):
     """`callkeeper ticket` as an account of Airflow's types it; the words are its last output."""
-    monkeypatch.setattr(ticket_command.settings, "load", lambda: kept.settings)
-    monkeypatch.setattr(ticket_command.wiring, "build", lambda _: kept.app)
+    monkeypatch.setattr("callkeeper.settings.load", lambda: kept.settings)
+    monkeypatch.setattr("callkeeper.wiring.build", lambda _: kept.app)
 
     def sign_in(app: Any, account: str | None, roles: Any) -> str:
         with app.connect() as conn:

@@ -1220,8 +1220,8 @@ def test_who_approves_is_in_the_trail_and_no_number_is(kept):
 @pytest.fixture
 def command(kept, monkeypatch):
     """`callkeeper ticket` as an account of Airflow's types it: gives what it said."""
-    monkeypatch.setattr(ticket_command.settings, "load", lambda: kept.settings)
-    monkeypatch.setattr(ticket_command.wiring, "build", lambda _: kept.app)
+    monkeypatch.setattr("callkeeper.settings.load", lambda: kept.settings)
+    monkeypatch.setattr("callkeeper.wiring.build", lambda _: kept.app)
     monkeypatch.setattr("callkeeper.commands.signin.sign_in", lambda app, account, roles: account)
 
     def run(*words: str, typed: str = "", account: str = "officer") -> str:

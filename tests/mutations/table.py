@@ -1414,7 +1414,7 @@ MUTATIONS = (
         edits=(
             (
                 PACKAGING,
-                "    if not controllers.duties_applied(conn, account) & set(OFFICERS):\n",
+                "    if not controllers.duties_in_force(conn, account) & set(OFFICERS):\n",
                 "    if False:\n",
             ),
         ),

@@ -11,9 +11,10 @@ from uuid import UUID
 
 import click
 
-from callkeeper import controllers, disclosures, settings, wiring
+from callkeeper import controllers, disclosures, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.commands.outfile import new_file
+from callkeeper.commands.signin import signed_in
 from callkeeper.disclosures import Channel
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import disclosing
@@ -60,7 +61,7 @@ def draft(
         raise click.UsageError("A company is given recordings for a purpose: --to and --purpose go together.")
     if company and (facts or untold):
         raise click.UsageError("--facts and --untold are about an authority.")
-    app, who = _officer(account)
+    app, who = signed_in(account)
     said = _facts(facts) if company is None else {}
     with app.connect() as conn:
         disclosure = disclosing.draft(
@@ -169,10 +170,7 @@ def list_(as_json: bool, account: str | None) -> None:
 
 
 def _act(disclosure: str, action: disclosing.Action, account: str | None, channel: Channel | None = None) -> None:
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    who = sign_in(app, account, disclosing.SECONDERS if action == "approve" else disclosing.OFFICERS)
+    app, who = signed_in(account, disclosing.SECONDERS if action == "approve" else disclosing.OFFICERS)
     with app.connect() as conn:
         duties = controllers.duties(conn, app.config, who)
         if action == "approve":
@@ -239,7 +237,7 @@ def withdraw(disclosure: str, account: str | None) -> None:
 @AS
 def may_be_told(disclosure: str, account: str | None) -> None:
     """The law no longer forbids to tell of it: from now on letters do."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         disclosing.may_be_told(conn, disclosure, app.actor(conn, account=who))
     click.echo(f"{disclosure} may be told from now on.")
@@ -256,7 +254,7 @@ def may_be_told(disclosure: str, account: str | None) -> None:
 @AS
 def package(disclosure: str, out: Path, account: str | None) -> None:
     """Takes the package out, encrypted as it is. That you did goes into the trail."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with (
         app.connect() as conn,
         # First: that somebody took it out is an event, and nobody has where this refuses.
@@ -272,25 +270,14 @@ def package(disclosure: str, out: Path, account: str | None) -> None:
 @AS
 def passphrase(disclosure: str, account: str | None) -> None:
     """What opens the package. That you read it goes into the trail; it goes to the recipient apart."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         click.echo(disclosing.passphrase(conn, app.keyring, disclosure, app.actor(conn, account=who)))
 
 
-def _officer(account: str | None) -> tuple[wiring.App, str]:
-    """The app, and the officer who signed in."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    return app, sign_in(app, account, disclosing.OFFICERS)
-
-
 def _reader(account: str | None) -> tuple[wiring.App, str, bool]:
     """The app, who signed in, and whether it is an officer."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    who = sign_in(app, account, disclosing.SECONDERS)
+    app, who = signed_in(account, disclosing.SECONDERS)
     with app.connect() as conn:
         return app, who, not controllers.duties(conn, app.config, who).isdisjoint(disclosing.OFFICERS)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from callkeeper import settings, tickets, wiring
+from callkeeper import tickets
 from callkeeper.commands.outfile import new_file
+from callkeeper.commands.signin import signed_in
 from callkeeper.errors import NotAllowed
-from callkeeper.jobs import answering, fulfilling
+from callkeeper.jobs import answering
 from callkeeper.letters import Addressee, Kind
 from callkeeper.tickets import Channel
 
@@ -47,7 +48,7 @@ def letter(
 
     Name and address are on the paper only: they are asked for, or read from a file, and stored nowhere.
     """
-    app, who = _officer(account)
+    app, who = signed_in(account)
     addressee = _addressee(ask, address_file)
     with app.connect() as conn:
         chosen = Kind(kind or _only(answering.due(conn, ticket), "the KIND"))
@@ -74,7 +75,7 @@ def sent(
     ticket: str, kind: str, channel: Channel, disclosure: str | None, impossible: bool, account: str | None
 ) -> None:
     """Notes that a letter on the way was sent: a receipt, a question, an extension, a notice. To which address is never stored."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         answering.sent(
@@ -82,13 +83,6 @@ def sent(
         )
         left = answering.due(conn, ticket)
     click.echo(f"{ticket}: {kind} was sent." + (f" It still asks for: {', '.join(left)}." if left else ""))
-
-
-def _officer(account: str | None) -> tuple[wiring.App, str]:
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    return app, sign_in(app, account, fulfilling.OFFICERS)
 
 
 def _only(due: tuple[str, ...], what: str) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from callkeeper import settings, wiring
 from callkeeper.commands.outfile import new_file
-from callkeeper.jobs import fulfilling, packaging
+from callkeeper.commands.signin import signed_in
+from callkeeper.jobs import packaging
 
 AS = click.option("--as", "account", help="Your Airflow account.")
 TICKET = click.argument("ticket", metavar="TICKET")
@@ -27,7 +27,7 @@ def package(ticket: str, out: Path, account: str | None) -> None:
 
     Each part twice: a file that opens itself in a browser, and a zip. Whoever has one of them and the passphrase can read it.
     """
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         whole = packaging.show(conn, ticket) or packaging.make(conn, app, ticket, actor)
@@ -48,15 +48,7 @@ def package(ticket: str, out: Path, account: str | None) -> None:
 @AS
 def passphrase(ticket: str, account: str | None) -> None:
     """Tells what opens a ticket's package: it goes to the person by another way. That you saw it goes into the trail."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         click.echo(packaging.passphrase(conn, app.keyring, ticket, account=who, actor=actor))
-
-
-def _officer(account: str | None) -> tuple[wiring.App, str]:
-    """The app, and the officer who signed in."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    return app, sign_in(app, account, fulfilling.OFFICERS)

@@ -5,16 +5,17 @@ No number and no free text stands on the command line: they are typed unseen, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
 import click
 
-from callkeeper import settings, tickets, wiring
+from callkeeper import tickets
 from callkeeper.commands import scope
 from callkeeper.commands.letter import AS, TICKET
+from callkeeper.commands.signin import signed_in
 from callkeeper.jobs import carrying_out, fulfilling
 from callkeeper.tickets import Call, Correctable, LiftReason, Mute, MuteReason
 
@@ -30,20 +31,12 @@ RECORDING = click.argument("recording", type=click.UUID)
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
-def officer(account: str | None, roles: Sequence[str] = fulfilling.OFFICERS) -> tuple[wiring.App, str]:
-    """The app, and who signed in, of one of these roles."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    return app, sign_in(app, account, roles)
-
-
 @click.command("carry-out")
 @TICKET
 @AS
 def carry_out(ticket: str, account: str | None) -> None:
     """Does exactly what was agreed on: makes the copy, has the next night erase, restricts, or puts right."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         n = carrying_out.carry_out(conn, app, ticket, app.actor(conn, account=who))
         right = fulfilling.show(conn, ticket).right
@@ -62,7 +55,7 @@ def carry_out(ticket: str, account: str | None) -> None:
 @AS
 def release(ticket: str, account: str | None) -> None:
     """Lets the package, or the letter, go, exactly as it is now."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         fulfilling.release(conn, ticket, account=who, actor=app.actor(conn, account=who))
     click.echo(f"{ticket} is released. Once it is handed over: callkeeper ticket delivered {ticket}")
@@ -73,7 +66,7 @@ def release(ticket: str, account: str | None) -> None:
 @AS
 def take_back(ticket: str, account: str | None) -> None:
     """Takes a copy back that was not handed over: its package goes, and no earlier yes counts any more."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         carrying_out.take_back(conn, ticket, who, app.actor(conn, account=who))
     click.echo(f"{ticket} lies before you again. What there is: callkeeper ticket preview {ticket}")
@@ -84,7 +77,7 @@ def take_back(ticket: str, account: str | None) -> None:
 @AS
 def reject(ticket: str, account: str | None) -> None:
     """Says no as the second person: the officer looks anew."""
-    app, who = officer(account, fulfilling.SECONDERS)
+    app, who = signed_in(account, fulfilling.SECONDERS)
     with app.connect() as conn:
         fulfilling.not_seconded(conn, ticket, account=who, actor=app.actor(conn, account=who))
     click.echo(f"{ticket} lies before the officer again.")
@@ -96,7 +89,7 @@ def reject(ticket: str, account: str | None) -> None:
 @AS
 def reasons(ticket: str, file: Path | None, account: str | None) -> None:
     """Seals your reasons, in the letter's language, for a refusal or for what an answer leaves out."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     text = file.read_text(encoding="utf-8") if file else click.prompt("Reasons (kept sealed)")
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
@@ -120,7 +113,7 @@ def add(
     account: str | None,
 ) -> None:
     """Searches for more, as the person has made clear, and freezes it. Whose a new number is has to be proven."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     more = list(scope.numbers(ask_number, numbers))
     with app.connect() as conn:
         times = [Call(line=scope.line(conn, line), from_at=from_at, to_at=to_at) for line, from_at, to_at in calls]
@@ -150,7 +143,7 @@ def redact(
     account: str | None,
 ) -> None:
     """Says what the copy of a recording leaves out, in place of what was said before; nothing, and it is whole."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     said = [Mute(from_ms=round(a * 1000), to_ms=round(b * 1000), reason=why) for a, b, why in mutes]
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
@@ -176,7 +169,7 @@ def correct(
     account: str | None,
 ) -> None:
     """Writes down what a rectification puts right; nothing is changed yet. A number or a statement is asked for."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     typed: dict[Correctable, Callable[[], str]] = {
         "number": lambda: next(scope.numbers(True, None)),
         "statement": lambda: click.prompt("Statement (kept sealed)"),
@@ -199,7 +192,7 @@ def correct(
 @AS
 def lifting(ticket: str, lifts_on: datetime, reason: LiftReason, account: str | None) -> None:
     """Says on which day a restriction is to end. The person is told before; nothing ends by this alone."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         carrying_out.announce_lifting(conn, ticket, lifts_on.date(), reason, account=who, actor=actor)
@@ -214,7 +207,7 @@ def lifting(ticket: str, lifts_on: datetime, reason: LiftReason, account: str | 
 @AS
 def lift(ticket: str, account: str | None) -> None:
     """Ends a restriction, on the day of which the person was told. Nothing is deleted by that."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         n = carrying_out.lift(conn, ticket, account=who, actor=app.actor(conn, account=who))
     click.echo(f"{ticket}: {_n(n)} restricted no longer.")
@@ -226,7 +219,7 @@ def lift(ticket: str, account: str | None) -> None:
 @AS
 def restricted(ticket: str, until: datetime, account: str | None) -> None:
     """Notes that you have looked at a restriction again, and that it stands."""
-    app, who = officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         carrying_out.keep_restriction(conn, ticket, until.date(), account=who, actor=actor)
@@ -242,7 +235,7 @@ def suppressed(ticket: str, until: datetime | None, end: bool, account: str | No
     """Notes that you have looked again whether calls from an objection's numbers are still not to be kept."""
     if (until is None) != end:
         raise click.UsageError("Say --until a day, or --end.")
-    app, who = officer(account)
+    app, who = signed_in(account)
     day: date | None = until.date() if until else None
     with app.connect() as conn:
         carrying_out.review_suppression(conn, ticket, day, account=who, actor=app.actor(conn, account=who))
@@ -255,7 +248,7 @@ COMMANDS = (
 
 
 def _scope(ticket: str, seen: fulfilling.Preview) -> None:
-    click.echo(f"{ticket}: {_n(len(seen.chosen))}. Scope {seen.scope.hex()[:12]}.")
+    click.echo(f"{ticket}: {_n(len(seen.chosen))}. Scope {seen.scope.hex()[: tickets.SCOPE_CHARACTERS]}.")
 
 
 def _n(n: int) -> str:

@@ -10,9 +10,15 @@ from collections.abc import Sequence
 
 import click
 
-from callkeeper import controllers, settings
+from callkeeper import controllers, settings, wiring
 from callkeeper.errors import NotAllowed, WrongCredentials
 from callkeeper.wiring import App
+
+
+def signed_in(account: str | None, roles: Sequence[str] = controllers.OFFICERS) -> tuple[App, str]:
+    """The app, and who signed in to it, of one of these roles."""
+    app = wiring.build(settings.load())
+    return app, sign_in(app, account, roles)
 
 
 def sign_in(app: App, account: str | None, roles: Sequence[str]) -> str:

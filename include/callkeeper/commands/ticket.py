@@ -10,11 +10,12 @@ from uuid import UUID
 
 import click
 
-from callkeeper import settings, tickets, wiring
+from callkeeper import tickets
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import letter as letter_
 from callkeeper.commands import package as package_
 from callkeeper.commands import rights, scope
+from callkeeper.commands.signin import signed_in
 from callkeeper.jobs import fulfilling
 from callkeeper.tickets import (
     Asked,
@@ -32,8 +33,6 @@ from callkeeper.tickets import (
 from callkeeper.trail.events import canonical, utc
 
 AS = click.option("--as", "account", help="Your Airflow account.")
-SCOPE_CHARACTERS = 12
-"""So much of a scope's hash is printed, and must be said again."""
 TICKET = click.argument("ticket", metavar="TICKET")
 
 
@@ -88,7 +87,7 @@ def open_(
 
     Who asks is never said here: no name, no address. A number is asked for unseen, or read from a file.
     """
-    app, who = _officer(account)
+    app, who = signed_in(account)
     # Before the database is asked anything: nobody waits for a prompt inside a transaction.
     searched = list(scope.numbers(ask_number, numbers))
     with app.connect() as conn:
@@ -116,10 +115,7 @@ def open_(
 @AS
 def list_(closed: bool, as_json: bool, account: str | None) -> None:
     """The tickets, the most urgent first."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    sign_in(app, account, fulfilling.READERS)
+    app, _ = signed_in(account, fulfilling.READERS)
     with app.connect() as conn:
         found = fulfilling.register(conn, closed=closed)
     if as_json:
@@ -160,10 +156,7 @@ def list_(closed: bool, as_json: bool, account: str | None) -> None:
 @AS
 def show(ticket: str, clear: bool, account: str | None) -> None:
     """One ticket: its clocks, what is frozen, what can no longer be told, and what became of it so far."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    who = sign_in(app, account, fulfilling.OFFICERS if clear else fulfilling.READERS)
+    app, who = signed_in(account, fulfilling.OFFICERS if clear else fulfilling.READERS)
     with app.connect() as conn:
         found = fulfilling.show(conn, ticket)
         searched = fulfilling.look(conn, ticket, app.keyring, app.actor(conn, account=who)) if clear else []
@@ -197,7 +190,7 @@ def identity(ticket: str, evidence: Evidence, from_at: datetime, to_at: datetime
 
     A callback proves today's holder only; numbers change hands.
     """
-    app, who = _officer(account)
+    app, who = signed_in(account)
     note = click.prompt("What it was (kept sealed)", default="", show_default=False) if evidence == "other" else ""
     with app.connect() as conn:
         fulfilling.prove_identity(
@@ -221,7 +214,7 @@ def identity(ticket: str, evidence: Evidence, from_at: datetime, to_at: datetime
 @AS
 def ask(ticket: str, question: Question, about: tuple[Asked, ...], account: str | None) -> None:
     """Notes that the person was asked who they are, or what they mean. The due day stays."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         fulfilling.ask(conn, ticket, question, app.actor(conn, account=who), about=about)
     click.echo(f"{ticket} waits for the person's answer; its due day stays.")
@@ -232,7 +225,7 @@ def ask(ticket: str, question: Question, about: tuple[Asked, ...], account: str 
 @AS
 def answered(ticket: str, account: str | None) -> None:
     """Notes that the person has answered what was asked."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         fulfilling.answered(conn, ticket, app.actor(conn, account=who))
     click.echo(f"{ticket} is open again.")
@@ -246,7 +239,7 @@ def answered(ticket: str, account: str | None) -> None:
 @AS
 def extend(ticket: str, reason: ExtensionReason, account: str | None) -> None:
     """Makes a ticket due three months from receipt. The person is told of it, with the reason, by the first due day."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         due = fulfilling.show(conn, ticket).due_on
         until = fulfilling.extend(conn, ticket, reason, app.actor(conn, account=who))
@@ -258,7 +251,7 @@ def extend(ticket: str, reason: ExtensionReason, account: str | None) -> None:
 @AS
 def preview(ticket: str, account: str | None) -> None:
     """Searches every company's recordings in the proven period, and shows what an answer would be about."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         seen = fulfilling.preview(conn, app.keyring, ticket, app.actor(conn, account=who))
     for f in seen.found:
@@ -272,7 +265,7 @@ def preview(ticket: str, account: str | None) -> None:
         if f.corrects:
             out += f" (to be put right: {', '.join(f.corrects)})"
         click.echo(said + out + (" (another request is about it too)" if f.open_elsewhere else ""))
-    click.secho(f"{ticket}: {_counted(seen)}. Scope {seen.scope.hex()[:SCOPE_CHARACTERS]}.", bold=True)
+    click.secho(f"{ticket}: {_counted(seen)}. Scope {seen.scope.hex()[: tickets.SCOPE_CHARACTERS]}.", bold=True)
     for missing in seen.not_imported:
         click.secho(
             f"Days that are not imported yet: {missing}. Until they are, nobody can say that there is nothing.",
@@ -287,11 +280,11 @@ def preview(ticket: str, account: str | None) -> None:
 @AS
 def exclude(ticket: str, recordings: tuple[UUID, ...], reason: Exclusion, account: str | None) -> None:
     """Leaves recordings out of an answer; what is left is a scope of its own."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         left = fulfilling.leave_out(conn, app.keyring, ticket, dict.fromkeys(recordings, reason), actor)
-    click.echo(f"{ticket}: {_counted(left)}. Scope {left.scope.hex()[:SCOPE_CHARACTERS]}.")
+    click.echo(f"{ticket}: {_counted(left)}. Scope {left.scope.hex()[: tickets.SCOPE_CHARACTERS]}.")
 
 
 @group.command()
@@ -300,10 +293,10 @@ def exclude(ticket: str, recordings: tuple[UUID, ...], reason: Exclusion, accoun
 @AS
 def approve(ticket: str, seen: str, account: str | None) -> None:
     """Says yes to what you saw. An erasure takes a second person's, and so does audio on weak evidence."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         whole = fulfilling.seen(conn, ticket).scope
-        said = whole if len(seen) >= SCOPE_CHARACTERS and whole.hex().startswith(seen.lower()) else b""
+        said = whole if len(seen) >= tickets.SCOPE_CHARACTERS and whole.hex().startswith(seen.lower()) else b""
         actor = app.actor(conn, account=who)
         waits = fulfilling.approve(conn, app.keyring, ticket, scope=said, account=who, actor=actor)
     click.echo(
@@ -317,10 +310,7 @@ def approve(ticket: str, seen: str, account: str | None) -> None:
 @AS
 def second(ticket: str, account: str | None) -> None:
     """Says yes as the second person, once you have seen what it is about."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    who = sign_in(app, account, fulfilling.SECONDERS)
+    app, who = signed_in(account, fulfilling.SECONDERS)
     with app.connect() as conn:
         about, found = fulfilling.show(conn, ticket), fulfilling.seen(conn, ticket)
         click.confirm(f"{about.right} of {_counted(found)}, identity {about.identity}: yes?", abort=True)
@@ -334,7 +324,7 @@ def second(ticket: str, account: str | None) -> None:
 @AS
 def refuse(ticket: str, ground: Ground, account: str | None) -> None:
     """Says no, on a listed ground; you are asked for the reasons, which are kept sealed. None: those that were noted."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     reasons = click.prompt("Reasons (kept sealed)", default="", show_default=False) or None
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
@@ -348,7 +338,7 @@ def refuse(ticket: str, ground: Ground, account: str | None) -> None:
 @AS
 def delivered(ticket: str, channel: Channel, account: str | None) -> None:
     """Notes that the answer was handed over, which ends the ticket. To which address is never stored."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     years = app.config.terms.tickets_years
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
@@ -362,21 +352,13 @@ def _counted(seen: fulfilling.Preview) -> str:
     return ", ".join(f"{n} of {controller}" for controller, n in seen.counts.items()) or "no recording"
 
 
-def _officer(account: str | None) -> tuple[wiring.App, str]:
-    """The app, and the officer who signed in."""
-    from callkeeper.commands.signin import sign_in
-
-    app = wiring.build(settings.load())
-    return app, sign_in(app, account, fulfilling.OFFICERS)
-
-
 @group.command()
 @TICKET
 @click.option("--outcome", type=click.Choice(tickets.CLOSED_AS), required=True, help="Why it is over.")
 @AS
 def close(ticket: str, outcome: ClosedAs, account: str | None) -> None:
     """Ends a ticket on your word, and what it froze with it. Nothing is deleted by that: each recording's own clock goes on."""
-    app, who = _officer(account)
+    app, who = signed_in(account)
     with app.connect() as conn:
         free = fulfilling.close(
             conn, ticket, outcome, years=app.config.terms.tickets_years, actor=app.actor(conn, account=who)

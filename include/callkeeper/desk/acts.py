@@ -19,10 +19,9 @@ from callkeeper.desk.seat import Sent
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import answering, carrying_out, fulfilling
 from callkeeper.letters import Kind
-from callkeeper.tickets import Exclusion, Mute, State
+from callkeeper.tickets import SCOPE_CHARACTERS, Exclusion, Mute, State
 from callkeeper.trail.events import Actor
 
-SCOPE_CHARACTERS = 12
 MUTE_ROWS = 3
 
 

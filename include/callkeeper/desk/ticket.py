@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from callkeeper import db, decisions, tickets, wiring
 from callkeeper.desk import words
-from callkeeper.desk.acts import ACTS, MUTE_ROWS, SCOPE_CHARACTERS, SECONDS, Act, Work
+from callkeeper.desk.acts import ACTS, MUTE_ROWS, SECONDS, Act, Work
 from callkeeper.desk.forms import FormStale, SentBefore, once
 from callkeeper.desk.intake import lines
 from callkeeper.desk.pages import Pages, advice
@@ -23,7 +23,7 @@ from callkeeper.desk.seat import Door, Host, Seat, Sent, actor
 from callkeeper.errors import CallkeeperError
 from callkeeper.jobs import answering, fulfilling, leading, packaging
 from callkeeper.jobs.leading import Where
-from callkeeper.tickets import Right, State
+from callkeeper.tickets import SCOPE_CHARACTERS, Right, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from callkeeper.errors import NotAllowed
 from callkeeper.jobs import carrying_out, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import OFFICERS, READERS, SECONDERS, Ticket
-from callkeeper.tickets import Channel, ExtensionReason, Ground, Right, State, TicketId
+from callkeeper.tickets import SCOPE_CHARACTERS, Channel, ExtensionReason, Ground, Right, State, TicketId
 from callkeeper.trail.events import Actor
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ ANSWERERS: Mapping[Question, tuple[str, ...]] = {
     "deliver": OFFICERS,
 }
 """Whose answer counts: the duties in [people], as applied last."""
-SCOPE_CHARACTERS = 12
-"""So much of a scope's hash an answer repeats, as a sign that its question was read."""
 WORK_MINUTES = 6 * 60
 """A run works so long at most before it asks or ends; its task ends before that."""
 

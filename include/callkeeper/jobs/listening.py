@@ -183,9 +183,9 @@ def _allowed(
     clock = explaining.clock_of(row, app.config.terms.retention_months)
     kinds = [b.kind for b in q.explain_blockers(conn, recording=recording)]
     outcome = retention.resolve(explaining.situation(row, kinds, clock))
-    duties = controllers.duties_now(conn, app.config, account)
+    duties = controllers.duties_in_force(conn, account)
     who = Who(
-        listener=audio.controller in controllers.listens_to(conn, app.config, account),
+        listener=audio.controller in controllers.listens_to(conn, account),
         officer=bool(duties & set(OFFICERS)),
     )
     asked_for = ticket is not None and bool(q.asks_for(conn, ticket=ticket, recording=recording))

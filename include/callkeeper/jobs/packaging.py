@@ -667,6 +667,6 @@ def _there(conn: db.Connection, ticket: str) -> Package:
 
 
 def _officer(conn: db.Connection, account: str) -> None:
-    if not controllers.duties_applied(conn, account) & set(OFFICERS):
+    if not controllers.duties_in_force(conn, account) & set(OFFICERS):
         conn.rollback()
         raise NotAllowed("Packages are the privacy officer's and her deputies'.")
