@@ -225,24 +225,17 @@ update ticket set state = :state, previewed_at = callkeeper_now(), scope = :scop
 
 -- name: ticket_recordings
 -- What was found for a ticket, with what is known of each as long as it is here; open_elsewhere: how many other tickets want it too.
-with elsewhere as (
-    select w.recording, count(*) as n from (
-        select x.recording, x.ticket from ticket_recording m join ticket_recording x on x.recording = m.recording and x.ticket <> m.ticket
-        where m.ticket = :ticket and x.state <> 'excluded'
-        union
-        select m.recording, b.case_ref from ticket_recording m join blocker_cover c on c.recording = m.recording
-        join blocker b on b.blocker = c.blocker and b.ended_at is null and b.case_ref <> m.ticket
-        where m.ticket = :ticket
-    ) w join ticket o on o.ticket = w.ticket and o.closed_at is null
-    group by w.recording
-)
 select f.recording, f.controller, f.state, f.reason, coalesce(r.started_at, q.started_at) as started_at,
     f.outcome, f.mutes, f.channel, coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.direction, q.direction) as direction,
     case when r.recording is not null then 'catalogue' when q.recording is not null then 'quarantine'
         when d.store_gone_at is not null then 'gone' else 'leaving' end as place, r.eligible_at,
-    coalesce(e.n, 0) as open_elsewhere
+    (select count(*) from (
+        select x.ticket from ticket_recording x where x.recording = f.recording and x.state <> 'excluded'
+        union
+        select b.case_ref from blocker_cover c join blocker b on b.blocker = c.blocker and b.ended_at is null where c.recording = f.recording
+    ) w join ticket o on o.ticket = w.ticket and o.closed_at is null where w.ticket <> f.ticket) as open_elsewhere
 from ticket_recording f left join recording r on r.recording = f.recording left join quarantine q on q.recording = f.recording
-left join deletion d on d.recording = f.recording left join elsewhere e on e.recording = f.recording
+left join deletion d on d.recording = f.recording
 where f.ticket = :ticket
 order by started_at nulls first, f.recording;
 
