@@ -140,6 +140,10 @@ CASES: dict[str, tuple[Kind, dict]] = {
             "lost_days": (date(2026, 8, 1),),
         },
     ),
+    "completed_access_no_sound": (
+        Kind.completed_access,
+        ARTICLE_15 | {"recordings": recordings("copied", "none", "copied")},
+    ),
     "completed_access_no_recordings": (
         Kind.completed_access,
         ARTICLE_15 | {"recordings": (), "redactions": (), "openings": ()},

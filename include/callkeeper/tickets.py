@@ -172,6 +172,11 @@ class Mute:
     reason: MuteReason
 
 
+def mutes_of(kept: Iterable[tuple[int, int, MuteReason]] | None) -> tuple[Mute, ...]:
+    """What is muted, as ``ticket_recording.mutes`` has it."""
+    return tuple(Mute(from_ms=from_ms, to_ms=to_ms, reason=reason) for from_ms, to_ms, reason in kept or ())
+
+
 def check_mutes(mutes: Iterable[Mute], *, channel: int | None, duration_ms: int, channels: int) -> tuple[Mute, ...]:
     """The ranges in their order, if a recording of that length and so many channels has them. Raises NotAllowed."""
     ordered = tuple(sorted(mutes, key=lambda mute: mute.from_ms))

@@ -485,6 +485,7 @@ def test_an_access_to_what_import_refused_until_its_term_is_answered(office):
         (told,) = answering.facts(conn, office.app, ticket, answering.final(conn, ticket)).recordings
     due_at = office.value("select due_at from deletion")
     assert (told.started_at, told.line, told.deletes) == (call.from_at, "020 7001234", helsinki_day(due_at))
+    assert (told.outcome, outcomes(office)) == ("none", ["none"])
 
 
 def test_a_held_recording_is_deferred_and_goes_by_itself_when_the_hold_ends(kept):

@@ -193,6 +193,29 @@ def test_metadata_is_the_same_as_json_and_csv_and_tells_the_persons_own_number(k
     assert not any(value.startswith(("=", "+", "-", "@")) for row in rows for value in row.values())
 
 
+def test_a_call_without_sound_is_answered_and_not_said_to_be_copied(kept):
+    calls = [
+        Call(id="d", start=at(11), caller=CALLER, fields={"status": "absent"}),
+        Call(id="e", start=at(12), caller=CALLER, audio=b"no sound " * 999),
+    ]
+    deliver(kept.linna, DAY, calls, seq=2)
+    kept.run("again")
+    reasons = [r.reason for r in kept.rows("select reason from quarantine order by started_at")]
+    assert reasons == ["audio_absent", "not_audio"]
+
+    ticket = approved(kept, language="en")
+    made(kept, ticket)
+
+    _, files = unsealed(part_of(kept, ticket), phrase(kept, ticket))
+    listed = json.loads(files["metadata.json"])["recordings"]
+    assert [bool(r["files"]) for r in listed] == [True, True, True, False, False]
+    text = files["letter.txt"].decode()
+    assert (text.count("copy provided"), text.count("no sound that could be copied")) == (3, 2)
+    assert "receiving copies of them" not in text
+    outcomes = kept.rows("select outcome, count(*) as n from ticket_recording group by 1")
+    assert {r.outcome: r.n for r in outcomes} == {"copied": 3, "none": 2}
+
+
 def test_another_persons_number_is_not_in_the_copy_of_a_call_found_by_its_time(kept):
     from callkeeper.tickets import Call as Timed
 

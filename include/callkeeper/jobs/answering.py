@@ -34,7 +34,7 @@ from callkeeper.letters import (
     Search,
 )
 from callkeeper.pseudonyms import Keyring
-from callkeeper.tickets import Channel, Right, State
+from callkeeper.tickets import Channel, Right, State, mutes_of
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, LetterSent, LetterWritten
 
@@ -157,13 +157,35 @@ def write(
     ``addressee`` is for this print alone; ``disclosure`` says which recipient's notice it is. Raises NotFound, LetterIncomplete, and
     NotAllowed for a letter that the ticket's state does not ask for.
     """
-    kind = Kind(kind)
+    return _printed(_Case(conn, ticket, app), Kind(kind), actor, addressee, disclosure).letter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Printed:
+    """A letter with what it tells, and the rows of its recordings in its order."""
+
+    letter: Letter
+    facts: Facts
+    language: letters.Language
+    rows: tuple[db.Row, ...]
+
+
+def write_answer(conn: db.Connection, app: App, ticket: str, *, actor: Actor) -> Printed:
+    """The same of the ticket's answer, without an addressee, for its package."""
     case = _Case(conn, ticket, app)
+    return _printed(case, case.final, actor)
+
+
+def _printed(
+    case: _Case, kind: Kind, actor: Actor, addressee: Addressee | None = None, disclosure: str | None = None
+) -> Printed:
     case.check(kind, disclosure)
-    letter = letters.render(kind, case.row.language, _facts(case, kind, disclosure), addressee)
-    append(conn, actor, [LetterWritten(ticket=ticket, kind=kind, language=case.row.language)])
-    conn.commit()
-    return letter
+    told, language = _facts(case, kind, disclosure), case.row.language
+    letter = letters.render(kind, language, told, addressee)
+    found = Printed(letter=letter, facts=told, language=language, rows=tuple(case.rows))
+    append(case.conn, actor, [LetterWritten(ticket=case.ticket, kind=kind, language=language)])
+    case.conn.commit()
+    return found
 
 
 def facts(conn: db.Connection, app: App, ticket: str, kind: Kind | str, *, disclosure: str | None = None) -> Facts:
@@ -264,6 +286,9 @@ class _Case:
         if self.right is Right.rectification and self.state in _DECIDED:
             # Of what was found, what nothing was wrong with is not spoken of.
             rows = [r for r in rows if r.outcome == "corrected" or r.refused]
+        elif self.right is not Right.access:
+            # What had gone by itself before.
+            rows = [r for r in rows if r.outcome != "none" or r.refused]
         # What is gone had no place in the order.
         return sorted(rows, key=lambda r: (r.started_at is None, r.started_at or r.recording, r.recording))
 
@@ -343,7 +368,10 @@ class _Case:
         """What became of a recording; one of an access that was approved is given, once its letter is read."""
         if row.refused:
             return "refused"
-        return "copied" if self.right is Right.access else row.outcome
+        if self.right is Right.access and row.outcome not in ("copied", "none"):
+            return "copied" if row.sound else "none"
+        outcome: str | None = row.outcome
+        return outcome
 
     @property
     def resumed(self) -> bool:
@@ -623,10 +651,9 @@ def _processors(case: _Case) -> tuple[Recipient, ...]:
 def _redactions(row: db.Row, n: int) -> list[Redaction]:
     """What the copy of one recording leaves out."""
     found = [Redaction(recording=n, reason="not_yours")] if row.channel is not None else []
-    for mute in row.mutes or ():
-        from_ms, to_ms, reason = mute if isinstance(mute, list) else (mute["from_ms"], mute["to_ms"], mute["reason"])
-        found.append(Redaction(recording=n, from_ms=from_ms, to_ms=to_ms, reason=reason))
-    return found
+    return found + [
+        Redaction(recording=n, from_ms=m.from_ms, to_ms=m.to_ms, reason=m.reason) for m in mutes_of(row.mutes)
+    ]
 
 
 def _also_held(case: _Case, given: Sequence[disclosing.Given]) -> tuple[Held, ...]:

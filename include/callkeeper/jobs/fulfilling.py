@@ -560,7 +560,7 @@ def _preview(conn: db.Connection, ticket: str, subjects: Sequence[db.Row] | None
             eligible_at=row.eligible_at,
             open_elsewhere=row.open_elsewhere,
             outcome=row.outcome,
-            mutes=tuple(Mute(from_ms=m[0], to_ms=m[1], reason=m[2]) for m in row.mutes or ()),
+            mutes=tickets.mutes_of(row.mutes),
             audio_channel=row.channel,
             corrects=corrected.get(row.recording, {}),
         )

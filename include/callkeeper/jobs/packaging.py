@@ -29,7 +29,7 @@ from callkeeper.jobs import answering, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.package import KINDS, Package, Part, sealing
 from callkeeper.pseudonyms import Keyring
-from callkeeper.tickets import Mute, Right, State
+from callkeeper.tickets import Mute, Right, State, mutes_of
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, PackageBegun, PackageMade, PackageTaken, PassphraseSeen
 
@@ -199,18 +199,14 @@ def scope_of(whole: Package) -> bytes:
 
 def _contents(conn: db.Connection, app: App, ticket: str, actor: Actor) -> _Contents:
     """The letter, the metadata, and where each call's sound goes; commits that the letter was written."""
-    kind = answering.final(conn, ticket)
-    letter = answering.write(conn, app, ticket, kind, actor=actor)
-    facts = answering.facts(conn, app, ticket, kind)
-    q = db.queries()
-    about = q.answer_ticket(conn, ticket=ticket)
-    rows = list(q.answer_recordings(conn, ticket=ticket, months=app.config.terms.retention_months))
-    sources = {s.recording: s for s in q.package_sources(conn, ticket=ticket)}
+    answer = answering.write_answer(conn, app, ticket, actor=actor)
+    letter, facts = answer.letter, answer.facts
+    sources = {s.recording: s for s in db.queries().package_sources(conn, ticket=ticket)}
     numbers = _numbers(conn, app.keyring, ticket)
     conn.rollback()
     calls = tuple(
         _call(n, row, sources.get(row.recording), numbers, told.deletes)
-        for n, (row, told) in enumerate(zip(rows, facts.recordings or (), strict=True), 1)
+        for n, (row, told) in enumerate(zip(answer.rows, facts.recordings or (), strict=True), 1)
     )
     with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
         heads = list(pool.map(lambda call: _head(app, call), calls))
@@ -228,16 +224,15 @@ def _contents(conn: db.Connection, app: App, ticket: str, actor: Actor) -> _Cont
         ("metadata.csv", "text/csv; charset=utf-8", _csv(listed)),
     ]
     return _Contents(
-        ticket=ticket, language=about.language, company=facts.controller, made_on=facts.dated, calls=calls,
+        ticket=ticket, language=answer.language, company=facts.controller, made_on=facts.dated, calls=calls,
         documents=tuple(documents), parts=_divided(files, sum(len(body) for _, _, body in documents)),
     )  # fmt: skip
 
 
 def _call(n: int, row: db.Row, source: db.Row | None, numbers: Mapping[int, str], deletes: date | str | None) -> _Call:
-    has_sound = source is not None and source.object_key is not None and source.version_id is not None
     return _Call(
-        n=n, row=row, source=source if has_sound and not row.refused else None, channel=row.channel, deletes=deletes,
-        mutes=tuple(Mute(from_ms=m[0], to_ms=m[1], reason=m[2]) for m in row.mutes or ()), number=numbers.get(source.subject) if source is not None else None,
+        n=n, row=row, source=source if row.sound and not row.refused else None, channel=row.channel, deletes=deletes,
+        mutes=mutes_of(row.mutes), number=numbers.get(source.subject) if source is not None else None,
     )  # fmt: skip
 
 

@@ -171,9 +171,9 @@ def _refuse_untrue(kind: Kind, facts: Facts) -> None:
             "Days of the period that was searched have not come in, so nobody can say that there is nothing.",
             mend="Send days_missing.",
         )
-    if kind in WHOLE and any(r.outcome not in (None, WHOLE[kind]) for r in facts.recordings or ()):
+    if kind in WHOLE and any(r.outcome not in (None, *WHOLE[kind]) for r in facts.recordings or ()):
         raise NotAllowed(
-            f"Not every recording is {WHOLE[kind]}, so this gives less than was asked.", mend="Send partial."
+            f"Not every recording is {WHOLE[kind][0]}, so this gives less than was asked.", mend="Send partial."
         )
     if kind is Kind.extension and facts.due_on and facts.dated > facts.due_on:
         raise NotAllowed("An extension is told by the first due day, and that is past.", mend="Answer the request.")

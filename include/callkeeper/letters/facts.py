@@ -77,15 +77,15 @@ RIGHTS_OF: Final[Mapping[Kind, frozenset[str]]] = {
 }
 """Which rights a letter can answer; one that is not here answers each."""
 
-WHOLE: Final[Mapping[Kind, str]] = {
-    Kind.completed_access: "copied",
-    Kind.completed_rectification: "corrected",
-    Kind.completed_erasure: "erased",
-    Kind.completed_restriction: "restricted",
-    Kind.completed_objection: "erased",
-    Kind.erasure_resumed: "erased",
+WHOLE: Final[Mapping[Kind, tuple[str, ...]]] = {
+    Kind.completed_access: ("copied", "none"),
+    Kind.completed_rectification: ("corrected",),
+    Kind.completed_erasure: ("erased",),
+    Kind.completed_restriction: ("restricted",),
+    Kind.completed_objection: ("erased",),
+    Kind.erasure_resumed: ("erased",),
 }
-"""The outcome that each recording has in a letter that gives all that was asked; else the letter is ``partial``."""
+"""The outcomes that recordings have in a letter that gives all that was asked; else the letter is ``partial``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -131,7 +131,7 @@ class Recording:
     controller: str
     """The company's name."""
     outcome: str | None = None
-    """``copied``, ``erased``, ``deferred``, ``restricted``, ``corrected``, ``refused`` or ``none``."""
+    """``copied``, ``erased``, ``deferred``, ``restricted``, ``corrected``, ``refused`` or ``none``: there is no sound to copy."""
     deletes: date | Literal["after_request", "legal_ground"] | None = None
     """The day on which it goes; after the request; or it is kept by a legal ground, whatever that is."""
 
