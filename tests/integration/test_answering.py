@@ -329,6 +329,23 @@ def test_who_is_asked_twice_gets_two_letters(kept):
         kept.later(hours=1)
 
 
+@pytest.mark.parametrize("kind", [Kind.identity, Kind.clarification])
+def test_a_letter_of_an_earlier_asking_does_not_stand_for_the_later_ones(kept, kind):
+    ticket = opened(kept)
+    with kept.connect() as conn:
+        fulfilling.ask(conn, ticket, kind, OFFICER)
+        written(kept, ticket, kind)
+        sent(kept, ticket, kind)
+        fulfilling.answered(conn, ticket, OFFICER)
+        kept.later(hours=1)
+        fulfilling.ask(conn, ticket, kind, OFFICER)
+
+    with pytest.raises(NotAllowed, match="never printed, or not since"):
+        sent(kept, ticket, kind)
+    written(kept, ticket, kind)
+    sent(kept, ticket, kind)
+
+
 def test_a_letter_that_the_tickets_state_does_not_ask_for_is_not_printed(kept):
     ticket = found(kept)
 
@@ -522,11 +539,18 @@ def test_recipients_are_told_before_the_letter_says_that_they_were(kept):
     assert "09:00" not in notice
     with kept.connect() as conn:
         note = {"channel": "letter", "account": "officer", "actor": OFFICER}
+        # The notice that was printed is another recipient's.
+        with pytest.raises(NotAllowed, match="never printed"):
+            answering.sent(conn, ticket, Kind.recipient_notice, disclosure=hidden, **note)
         answering.sent(conn, ticket, Kind.recipient_notice, disclosure=which, **note)
         assert answering.notices_due(conn, ticket) == (hidden,)
         answering.sent(conn, ticket, Kind.recipient_notice, disclosure=hidden, impossible=True, **note)
 
     assert due(kept, ticket) == (Kind.completed_erasure,)
+    assert [(e["kind"], e["disclosure"]) for e in kept.events("letter.sent")] == [
+        ("recipient_notice", which),
+        ("recipient_not_told", hidden),
+    ]
     assert [(r.name, r.told) for r in facts(kept, ticket).recipients] == [("Helsingin poliisilaitos", True)]
     assert "we have informed them" in " ".join(written(kept, ticket).split())
 

@@ -2052,4 +2052,18 @@ MUTATIONS = (
             "integration/test_leading.py::test_what_airflow_said_of_a_run_does_not_count_for_the_one_that_came_meanwhile",
         ),
     ),
+    Mutation(
+        guard="a question is noted as sent once it was printed for that asking",
+        change="once it was for any",
+        edits=((ANSWERS, "(:since::timestamptz is null or e.at >= :since)", "(:since::timestamptz is null or true)"),),
+        tests=answering("a_letter_of_an_earlier_asking_does_not_stand_for_the_later_ones"),
+    ),
+    Mutation(
+        guard="a notice is noted as sent once it was printed for that recipient",
+        change="once it was for any",
+        edits=(
+            (ANSWERS, "is not distinct from :disclosure::text)", "is not distinct from :disclosure::text or true)"),
+        ),
+        tests=answering("recipients_are_told_before_the_letter_says_that_they_were"),
+    ),
 )

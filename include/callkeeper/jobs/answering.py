@@ -62,6 +62,10 @@ ASKED: Mapping[Right, tuple[str, ...]] = {
 """What a person is asked when nobody said what."""
 _ASKED_OF_ALL = ("numbers", "period", "calls")
 _DECIDED = frozenset({State.carried_out, State.released, State.delivered, State.closed})
+_ASKS: Mapping[Kind, State] = {
+    Kind.identity: State.identity_asked,
+    Kind.clarification: State.clarification_asked,
+}
 _COMPLETED: Mapping[Right, Kind] = {
     Right.access: Kind.completed_access,
     Right.rectification: Kind.completed_rectification,
@@ -95,9 +99,8 @@ def due(conn: db.Connection, ticket: str) -> tuple[Kind, ...]:
     if not answered and not case.was_sent(Kind.receipt):
         asks.append(Kind.receipt)
     if case.state in (State.identity_asked, State.clarification_asked):
-        asked_at = db.queries().answer_asked_at(conn, ticket=ticket, state=case.state)
         kind = Kind.identity if case.state is State.identity_asked else Kind.clarification
-        if not case.was_sent(kind, since=asked_at):
+        if not case.was_sent(kind, since=case.wanted_since(kind)):
             asks.append(kind)
     row = case.row
     if row.extended_to and not answered and row.today <= row.due_on and not case.was_sent(Kind.extension):
@@ -183,7 +186,7 @@ def _printed(
     told, language = _facts(case, kind, disclosure), case.row.language
     letter = letters.render(kind, language, told, addressee)
     found = Printed(letter=letter, facts=told, language=language, rows=tuple(case.rows))
-    append(case.conn, actor, [LetterWritten(ticket=case.ticket, kind=kind, language=language)])
+    append(case.conn, actor, [LetterWritten(ticket=case.ticket, kind=kind, language=language, disclosure=disclosure)])
     case.conn.commit()
     return found
 
@@ -209,7 +212,7 @@ def sent(
     """Notes that a letter which is not the answer was sent; commits. The answer itself is noted with its delivery.
 
     Of a notice to a recipient ``disclosure`` says which, and ``impossible`` that it could not be told (GDPR Art. 19). Raises
-    NotAllowed for a letter that was never printed here: nobody could say what was in it.
+    NotAllowed for a letter that was never printed here, since it was last wanted: nobody could say what was in it.
     """
     kind, q, case = Kind(kind), db.queries(), _Case(conn, ticket)
     if kind not in INTERIM:
@@ -218,11 +221,15 @@ def sent(
         case.check(kind, disclosure)
     elif disclosure or impossible:
         raise NotAllowed(f"The letter {kind} goes to the person who asked.")
-    if not impossible and not q.answer_written(conn, ticket=ticket, kind=kind):
-        raise NotAllowed("This letter was never printed.", mend=f"`callkeeper ticket letter {ticket} {kind}`.")
+    asked = case.wanted_since(kind, disclosure)
+    if not impossible and not q.answer_written(conn, ticket=ticket, kind=kind, disclosure=disclosure, since=asked):
+        raise NotAllowed(
+            "This letter was never printed, or not since it is wanted.",
+            mend=f"`callkeeper ticket letter {ticket} {kind}`.",
+        )
     said = NOT_TOLD if impossible else kind
     q.note_notice(conn, ticket=ticket, kind=said, account=account, channel=channel, disclosure=disclosure)
-    append(conn, actor, [LetterSent(ticket=ticket, kind=said, channel=channel)])
+    append(conn, actor, [LetterSent(ticket=ticket, kind=said, channel=channel, disclosure=disclosure)])
     conn.commit()
 
 
@@ -328,6 +335,15 @@ class _Case:
     @cached_property
     def notices(self) -> Mapping[str, bool | None]:
         """By disclosure of what was erased, corrected or restricted: True, its recipient was told; False, it could not be; None, not yet."""
+        told: dict[str, bool | None] = {}
+        for disclosure, at in self._become_of.items():
+            said = [d.kind for d in self._deliveries if d.disclosure == disclosure and d.at >= at]
+            told[disclosure] = (Kind.recipient_notice in said) if said else None
+        return told
+
+    @cached_property
+    def _become_of(self) -> Mapping[str, datetime]:
+        """By disclosure, when the last of what its recipient was given was erased, corrected or restricted."""
         if self.state not in _DECIDED or self.right not in letters.RIGHTS_OF[Kind.recipient_notice]:
             return {}
         done = {r.recording: r.done_at for r in self.rows if self.outcome(r) in ("erased", "corrected", "restricted")}
@@ -335,15 +351,20 @@ class _Case:
         for g in self.given(officer=True):
             if g.recording in done:
                 since[g.disclosure] = max(done[g.recording], since.get(g.disclosure, done[g.recording]))
-        told: dict[str, bool | None] = {}
-        for disclosure, at in since.items():
-            said = [d.kind for d in self._deliveries if d.disclosure == disclosure and d.at >= at]
-            told[disclosure] = (Kind.recipient_notice in said) if said else None
-        return told
+        return since
 
     @cached_property
     def notices_due(self) -> list[str]:
         return [disclosure for disclosure, told in self.notices.items() if told is None]
+
+    def wanted_since(self, kind: Kind, disclosure: str | None = None) -> datetime | None:
+        """What a letter has to tell is as old as this; None: as the ticket."""
+        if kind is Kind.recipient_notice:
+            return self._become_of.get(disclosure or "")
+        if (state := _ASKS.get(kind)) is None:
+            return None
+        asked_at: datetime | None = db.queries().answer_asked_at(self.conn, ticket=self.ticket, state=state)
+        return asked_at
 
     def was_sent(self, kind: Kind, *, since: datetime | None = None) -> bool:
         return any(s.kind == kind and (since is None or s.at >= since) for s in self.sent)

@@ -92,12 +92,13 @@ select kind, at, account, channel, disclosure from ticket_delivery where ticket 
 insert into ticket_delivery (ticket, kind, account, channel, disclosure) values (:ticket, :kind, :account, :channel, :disclosure);
 
 -- name: answer_written$
--- Whether that letter was ever printed for a ticket.
+-- Whether that letter was printed for a ticket since a time; a notice to a recipient: that disclosure's.
 select exists (
     select from ticket t join event e on e.class = 'ticket' and e.at >= t.opened_at
     where t.ticket = :ticket and substring(e.body for 26) = '{"action":"letter.written"'
       and position('"ticket":"' || t.ticket || '"' in convert_from(e.body, 'UTF8')) > 0
-      and convert_from(e.body, 'UTF8')::jsonb ->> 'kind' = :kind);
+      and convert_from(e.body, 'UTF8')::jsonb ->> 'kind' = :kind and (:since::timestamptz is null or e.at >= :since)
+      and convert_from(e.body, 'UTF8')::jsonb ->> 'disclosure' is not distinct from :disclosure::text);
 
 -- name: answer_asked_at$
 -- When the person was last asked what the ticket waits for.

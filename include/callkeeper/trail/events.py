@@ -764,24 +764,26 @@ class TicketSeen(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LetterWritten(Event):
-    """A ticket's letter was printed; to whom it was addressed is in no event and no row."""
+    """A ticket's letter was printed; to whom it was addressed is in no event and no row. A notice to a recipient names the disclosure."""
 
     event_class: ClassVar[EventClass] = "ticket"
     action: ClassVar[str] = "letter.written"
     ticket: str
     kind: str
     language: str
+    disclosure: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LetterSent(Event):
-    """A letter that is not the answer was sent: a receipt, a question, an extension, a notice."""
+    """A letter that is not the answer was sent: a receipt, a question, an extension, a notice, which names the disclosure."""
 
     event_class: ClassVar[EventClass] = "ticket"
     action: ClassVar[str] = "letter.sent"
     ticket: str
     kind: str
     channel: str
+    disclosure: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
