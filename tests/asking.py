@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from callkeeper.jobs import answering, carrying_out, fulfilling
 from callkeeper.phone import E164
 from callkeeper.tickets import Right
 from deliver import PHM, Call, deliver
-from installation import ACTOR, DAY, OFFICER, Installation, at
+from installation import DAY, OFFICER, Installation, at
 
 CALLER, OTHER = E164("+358409990001"), E164("+358409990002")
 LINE = E164("+358207001234")
@@ -57,13 +58,14 @@ def preview(office: Installation, ticket: str) -> fulfilling.Preview:
 def approve(office: Installation, ticket: str, scope: bytes | None = None, account: str = "officer") -> bool:
     with office.connect() as conn:
         scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
-        return fulfilling.approve(conn, office.app.keyring, ticket, scope=scope, account=account, actor=OFFICER)
+        actor = replace(OFFICER, account=account)
+        return fulfilling.approve(conn, office.app.keyring, ticket, scope=scope, account=account, actor=actor)
 
 
 def second(office: Installation, ticket: str, account: str = "approver", scope: bytes | None = None) -> None:
     with office.connect() as conn:
         scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
-        fulfilling.second(conn, ticket, scope=scope, account=account, actor=ACTOR)
+        fulfilling.second(conn, ticket, scope=scope, account=account, actor=replace(OFFICER, account=account))
 
 
 def agreed(office: Installation, right: Right = Right.erasure, **facts: Any) -> str:

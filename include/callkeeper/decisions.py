@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
-from callkeeper import db
+from callkeeper import controllers, db
+from callkeeper.errors import NotAllowed
 from callkeeper.trail.append import append
 from callkeeper.trail.events import Actor, Decided
 
@@ -28,6 +29,19 @@ class Decision:
 def scope_of(ids: Iterable[UUID | str]) -> bytes:
     """The hash of what a person saw: SHA-256 over the ids, one a line, in their order as text. 32 bytes."""
     return sha256("\n".join(sorted(map(str, ids))).encode()).digest()
+
+
+def require(conn: db.Connection, account: str, duties: Collection[str]) -> None:
+    """Whoever asks, a command, a page or a task: what is decided is one's word who has one of these duties in force.
+
+    In the caller's transaction, which it ends if it raises NotAllowed.
+    """
+    if controllers.duties_in_force(conn, account).isdisjoint(duties):
+        conn.rollback()
+        raise NotAllowed(
+            "This account may not say this yes, or this no.",
+            mend=f"It takes one of: {', '.join(duties)} ([people] in force).",
+        )
 
 
 def record(conn: db.Connection, subject: str, action: str, account: str, scope: bytes, actor: Actor) -> int:

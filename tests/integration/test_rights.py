@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -113,6 +114,48 @@ def rectified(office: Installation, recording: UUID, **values: Any) -> str:
 
 
 # --- what every right shares ------------------------------------------------------------------------------------------
+
+
+SAID: dict[str, Callable[[Any, Installation, str, str], object]] = {
+    "approve": lambda conn, o, t, a: fulfilling.approve(conn, o.app.keyring, t, scope=b"", account=a, actor=ACTOR),
+    "second": lambda conn, o, t, a: fulfilling.second(conn, t, scope=b"", account=a, actor=ACTOR),
+    "not_seconded": lambda conn, o, t, a: fulfilling.not_seconded(conn, t, account=a, actor=ACTOR),
+    "refuse": lambda conn, o, t, a: fulfilling.refuse(
+        conn, o.app.keyring, t, "excessive", reasons="so", account=a, actor=ACTOR
+    ),
+    "release": lambda conn, o, t, a: fulfilling.release(conn, t, account=a, actor=ACTOR),
+    "record_delivery": lambda conn, o, t, a: fulfilling.record_delivery(
+        conn, t, "letter", years=3, account=a, actor=ACTOR, keyring=o.app.keyring
+    ),
+    "take_back": lambda conn, o, t, a: carrying_out.take_back(conn, t, a, ACTOR),
+    "lift": lambda conn, o, t, a: carrying_out.lift(conn, t, account=a, actor=ACTOR),
+    "announce_lifting": lambda conn, o, t, a: carrying_out.announce_lifting(
+        conn, t, TOMORROW, "asked", account=a, actor=ACTOR
+    ),
+    "keep_restriction": lambda conn, o, t, a: carrying_out.keep_restriction(conn, t, TOMORROW, account=a, actor=ACTOR),
+    "review_suppression": lambda conn, o, t, a: carrying_out.review_suppression(conn, t, None, account=a, actor=ACTOR),
+}
+"""Every word of a person's about a ticket: said of ticket t by account a."""
+
+
+@pytest.mark.parametrize("word", SAID)
+def test_who_has_not_the_duty_says_no_yes_and_no_no_whatever_asks_for_it(kept, word):
+    ticket, before = opened(kept), kept.rows("select * from ticket")
+    wrong = ["data", "deputy", "", *([] if word in ("second", "not_seconded") else ["approver"])]
+
+    for account in wrong:
+        with kept.connect() as conn, pytest.raises(NotAllowed, match="may not say this yes, or this no"):
+            SAID[word](conn, kept, ticket, account)
+    assert kept.rows("select * from ticket") == before
+    assert kept.value("select count(*) from decision") == 0
+    said = []
+    for account in {"officer", "approver"}.difference(wrong):
+        try:
+            with kept.connect() as conn:
+                SAID[word](conn, kept, ticket, account)
+        except (NotAllowed, ScopeChanged) as refused:
+            said.append(str(refused))
+    assert "may not say" not in " ".join(said)
 
 
 @pytest.mark.parametrize("right", [r for r in Right if r is not Right.portability])
@@ -1210,7 +1253,7 @@ def test_who_approves_is_in_the_trail_and_no_number_is(kept):
         carrying_out.carry_out(conn, kept.app, ticket, replace(OFFICER, account="deputy"))
 
     decided = [(e["decided"], e["actor"]["account"]) for e in kept.events("decision.made")]
-    assert decided == [("dsr_approve", "officer"), ("dsr_second", "data")]
+    assert decided == [("dsr_approve", "officer"), ("dsr_second", "approver")]
     assert "40999000" not in json.dumps(kept.events())
 
 

@@ -1414,8 +1414,8 @@ MUTATIONS = (
         edits=(
             (
                 PACKAGING,
-                "    if not controllers.duties_in_force(conn, account) & set(OFFICERS):\n",
-                "    if False:\n",
+                "    decisions.require(conn, account, OFFICERS)\n    found = _there(conn, ticket)\n    if not 1 <=",
+                "    found = _there(conn, ticket)\n    if not 1 <=",
             ),
         ),
         tests=packaging("fetching_a_part_and_seeing_the_passphrase_are_events_and_officers_alone"),
@@ -1873,17 +1873,18 @@ MUTATIONS = (
         tests=disclosing("a_company_is_given_no_number"),
     ),
     Mutation(
-        guard="the yes to what waits is asked of the duties in force",
+        guard="a yes or a no is asked of the duties in force",
         change="where somebody signs in only",
         edits=(
             (
-                "jobs/approving.py",
-                "    if controllers.duties_in_force(conn, account).isdisjoint(APPROVERS[subject]):\n",
+                "decisions.py",
+                "    if controllers.duties_in_force(conn, account).isdisjoint(duties):\n",
                 "    if False:\n",
             ),
         ),
         tests=(
             "integration/test_approve.py::test_the_yes_is_the_officers_whatever_asks_for_it_and_a_surplus_the_approvers_too",
+            *rights("who_has_not_the_duty_says_no_yes_and_no_no_whatever_asks_for_it"),
         ),
     ),
     Mutation(

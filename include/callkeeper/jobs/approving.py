@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from callkeeper import controllers, db, decisions, deletions
+from callkeeper import db, decisions, deletions
 from callkeeper.deletions import Night
 from callkeeper.errors import CallkeeperError, NotAllowed, NotFound
 from callkeeper.jobs import deleting
@@ -110,7 +110,7 @@ def approve(conn: db.Connection, seen: Proposal, account: str, actor: Actor) -> 
 
     Raises ScopeChanged if it is not the same any more, NotAllowed if nothing waits for it, or the account's duties do not let it.
     """
-    _require(conn, seen.subject, account)
+    decisions.require(conn, account, APPROVERS[seen.subject])
     if seen.subject is not Subject.go_live and not seen.n:
         raise NotAllowed("Nothing waits for this yes.")
     if propose(conn, seen.subject, seen.controller).scope != seen.scope:
@@ -125,22 +125,12 @@ def approve(conn: db.Connection, seen: Proposal, account: str, actor: Actor) -> 
     return decision
 
 
-def _require(conn: db.Connection, subject: Subject, account: str) -> None:
-    """Whoever asks, a command or a page: the yes is one of [people] in force."""
-    if controllers.duties_in_force(conn, account).isdisjoint(APPROVERS[subject]):
-        conn.rollback()
-        raise NotAllowed(
-            "This account may not say this yes.",
-            mend=f"It takes one of: {', '.join(APPROVERS[subject])} ([people] in force).",
-        )
-
-
 def keep(conn: db.Connection, seen: Proposal, account: str, actor: Actor) -> int:
     """Says no to the orphans that were seen, exactly: they stay, and are asked about again in a month; commits.
 
     Returns the decision's number. Raises ScopeChanged if they are not the same any more, NotAllowed for anything else.
     """
-    _require(conn, seen.subject, account)
+    decisions.require(conn, account, APPROVERS[seen.subject])
     if seen.subject is not Subject.orphans or not seen.n:
         raise NotAllowed("Only objects that no row explains are kept by a no; what else waits, goes on waiting.")
     if propose(conn, seen.subject, seen.controller).scope != seen.scope:

@@ -765,8 +765,9 @@ class Agreed:
 def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes, account: str, actor: Actor) -> bool:
     """The officer's yes to exactly what she saw; commits, and says whether a second person must say it too.
 
-    Raises ScopeChanged if it is not the same any more: then a new preview is due.
+    Raises ScopeChanged if it is not the same any more: then a new preview is due. NotAllowed to whoever is no officer.
     """
+    decisions.require(conn, account, OFFICERS)
     row = _change(conn, ticket)
     right = Right(row.access_right)
     if right is Right.portability:
@@ -793,6 +794,7 @@ def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes,
 
 def second(conn: db.Connection, ticket: str, *, scope: bytes, account: str, actor: Actor) -> None:
     """Another person's yes to what the first one approved, and she saw; commits. Raises NotAllowed to the first one, ScopeChanged."""
+    decisions.require(conn, account, SECONDERS)
     row = _change(conn, ticket)
     after = tickets.move(State(row.state), State.seconded)
     if not tickets.takes_two(Right(row.access_right), row.identity, len(_preview(conn, ticket).chosen)):
@@ -812,6 +814,7 @@ def not_seconded(conn: db.Connection, ticket: str, *, account: str, actor: Actor
 
     The first yes counts no longer, for whatever scope: she looks anew, and says it anew.
     """
+    decisions.require(conn, account, SECONDERS)
     row = _change(conn, ticket)
     if row.state != State.approved:
         raise NotAllowed(f"A ticket that is {_said(row.state)} waits for no second person.")
@@ -867,6 +870,7 @@ def refuse(
     ``reasons``: else those that were noted. That portability does not apply is the law's own reason, and needs no other. What
     is frozen stays so until the refusal has reached the person.
     """
+    decisions.require(conn, account, OFFICERS)
     row = _change(conn, ticket)
     right = Right(row.access_right)
     if right not in tickets.GROUNDS_OF[ground]:
@@ -923,6 +927,7 @@ def release_scope(conn: db.Connection, ticket: str) -> bytes:
 def release(conn: db.Connection, ticket: str, *, account: str, actor: Actor) -> None:
     """The officer lets package or letter go: exactly this package; commits. Raises NotAllowed while there is none, or while
     it is not known of each recording what became of it."""
+    decisions.require(conn, account, OFFICERS)
     row = _change(conn, ticket)
     after = tickets.move(State(row.state), State.released)
     db.queries().note_erasures(conn, ticket=ticket)
@@ -948,6 +953,7 @@ def record_delivery(
     as deferred, once all has gone: that the person was told so, too. Raises NotAllowed while it is not known of each recording
     what became of it. What only the letter had to say of erased calls is forgotten, once all of it is told.
     """
+    decisions.require(conn, account, OFFICERS)
     q = db.queries()
     db.lock_blockers(conn, exclusive=True)
     row = for_change(conn, ticket)

@@ -21,7 +21,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from uuid import UUID, uuid4
 
-from callkeeper import controllers, db, letters, package
+from callkeeper import db, decisions, letters, package
 from callkeeper.clock import HELSINKI
 from callkeeper.crashpoints import reach
 from callkeeper.errors import CallkeeperError, NotAllowed, NotFound, StoreConflict
@@ -614,7 +614,7 @@ def open_part(conn: db.Connection, app: App, ticket: str, n: int, *, account: st
 
     Raises NotFound, NotAllowed to whoever is no officer.
     """
-    _officer(conn, account)
+    decisions.require(conn, account, OFFICERS)
     found = _there(conn, ticket)
     if not 1 <= n <= len(found.parts):
         raise NotFound(f"The package of {ticket} has {len(found.parts)} parts.")
@@ -631,7 +631,7 @@ def passphrase(conn: db.Connection, keyring: Keyring, ticket: str, *, account: s
 
     It goes to the person by another way than the package.
     """
-    _officer(conn, account)
+    decisions.require(conn, account, OFFICERS)
     found = _there(conn, ticket)
     sealed = db.queries().package_passphrase(conn, package=found.package)
     said = keyring.unseal("reference", sealed, found.package.bytes).decode()
@@ -659,9 +659,3 @@ def _there(conn: db.Connection, ticket: str) -> Package:
     if any(one.whole for one in found):
         raise NotFound(f"The package of {ticket} is over: its term ended, or it was taken back.")
     raise NotFound(f"{ticket} has no package.", mend="It is made once the access is agreed on.")
-
-
-def _officer(conn: db.Connection, account: str) -> None:
-    if not controllers.duties_in_force(conn, account) & set(OFFICERS):
-        conn.rollback()
-        raise NotAllowed("Packages are the privacy officer's and her deputies'.")
