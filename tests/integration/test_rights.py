@@ -320,6 +320,22 @@ def test_more_to_search_waits_for_whoever_decides_on_deletions(kept):
             fulfilling.add_numbers(conn, kept.app.keyring, ticket, [OTHER], [], "officer", OFFICER)
 
 
+def test_recordings_are_left_out_each_for_its_reason_or_none_is(kept):
+    first, other = mine(kept)
+    ticket = proven(kept, opened(kept))
+    preview(kept, ticket)
+    reasons = "select recording, reason from ticket_recording where state = 'excluded'"
+    which = {first: "others_rights", mine(kept, OTHER)[0]: "not_the_person"}
+    with kept.connect() as conn, pytest.raises(NotFound, match="not among what was found"):
+        fulfilling.leave_out(conn, kept.app.keyring, ticket, which, OFFICER)
+    assert kept.rows(reasons) == []
+
+    with kept.connect() as conn:
+        which = {first: "others_rights", other: "not_the_person"}
+        assert fulfilling.leave_out(conn, kept.app.keyring, ticket, which, OFFICER).chosen == ()
+    assert {r.recording: r.reason for r in kept.rows(reasons)} == which
+
+
 # --- access -----------------------------------------------------------------------------------------------------------
 
 

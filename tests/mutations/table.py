@@ -1489,6 +1489,18 @@ MUTATIONS = (
         tests=(*rights("a_clarification_brings_more_to_search_and_freezes_it_at_once"),),
     ),
     Mutation(
+        guard="all that is named is left out, or nothing",
+        change="what is there",
+        edits=(
+            (
+                FULFILLING,
+                "    if lost := recordings.keys() - {r.recording for r in done}:\n",
+                "    if lost := set(done) - set(done):\n",
+            ),
+        ),
+        tests=rights("recordings_are_left_out_each_for_its_reason_or_none_is"),
+    ),
+    Mutation(
         guard="exactly the released package is handed over",
         change="any",
         edits=((FULFILLING, "let_go is None or let_go.scope != scope:", "let_go is None:"),),
@@ -1551,7 +1563,13 @@ MUTATIONS = (
     Mutation(
         guard="a restriction outlasts its ticket",
         change="it ends with it",
-        edits=((TICKETS, " and b.blocker is distinct from t.standing order by b.placed_at", "  order by b.placed_at"),),
+        edits=(
+            (
+                TICKETS,
+                " and b.ended_at is null and b.blocker is distinct from t.standing\n",
+                " and b.ended_at is null\n",
+            ),
+        ),
         tests=(*rights("a_restriction_outlasts_its_ticket_over_exactly_what_was_confirmed"),),
     ),
     Mutation(
@@ -1560,8 +1578,8 @@ MUTATIONS = (
         edits=(
             (
                 CARRYING,
-                'ends with the ticket as ever.\n    """\n    fulfilling.show(conn, ticket)\n    db.lock_blockers(conn, exclusive=True)\n',
-                'ends with the ticket as ever.\n    """\n    fulfilling.show(conn, ticket)\n',
+                'ends with the ticket as ever.\n    """\n    db.lock_blockers(conn, exclusive=True)\n',
+                'ends with the ticket as ever.\n    """\n',
             ),
         ),
         tests=(*rights("a_restriction_takes_the_blockers_lock"),),

@@ -140,9 +140,8 @@ def _uphold(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
     """An objection that two people uphold (GDPR Art. 21): what was found goes, and what is still to come is not kept.
 
     In one transaction: the objection's own restriction ends, since it would keep what is to go and what comes in; the recordings
-    are planned; calls from its numbers are suppressed under every live key, until somebody looks again.
+    are planned; calls from its numbers are suppressed under every live key, until their review day.
     """
-    fulfilling.show(conn, ticket)
     db.lock_blockers(conn, exclusive=True)
     row, q = fulfilling.for_change(conn, ticket), db.queries()
     what = fulfilling.agreed(conn, app.keyring, row)
@@ -196,7 +195,6 @@ def _restrict(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
 
     What the ticket froze at its intake, by number and for calls to come, ends with the ticket as ever.
     """
-    fulfilling.show(conn, ticket)
     db.lock_blockers(conn, exclusive=True)
     row, q = fulfilling.for_change(conn, ticket), db.queries()
     what = fulfilling.agreed(conn, app.keyring, row)
@@ -305,8 +303,8 @@ def _standing(conn: db.Connection, ticket: str) -> db.Row:
 def _rectify(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
     """Puts right what was agreed on (GDPR Art. 16): number, time, line; pseudonym, term and company follow. Audio is never edited.
 
-    Blockers meet the row as it is now: what covered it goes on covering it, and what covers it by now is noted. A deletion that
-    is planned decides anew. A statement stays sealed in the ticket.
+    Blockers meet the row as it is now: what covered it goes on covering it, and what covers it by now is noted. What is planned to
+    go by its term is decided anew by the night; what a person's yes has planned goes. A statement stays sealed in the ticket.
     """
     # As import, which corrects rows too: a statement of its own, before the look.
     db.lock_blockers(conn, exclusive=False)
@@ -324,11 +322,7 @@ def _rectify(conn: db.Connection, app: App, ticket: str, actor: Actor) -> int:
             f"{len(lost)} of the recordings have left the catalogue, or are leaving it: nothing can be put right of them any more.",
             mend=f"`callkeeper ticket preview {ticket}` shows what is left.",
         )
-    rows = [
-        _right(conn, app, there[recording], draft)
-        for recording, draft in drafts.items()
-        if draft.keys() - {"statement"}
-    ]
+    rows = _rightly(conn, app, there, {r: draft for r, draft in drafts.items() if draft.keys() - {"statement"}})
     events: list[Event] = []
     if rows:
         columns = {name: [getattr(r, name) for r in rows] for name in _Right.__dataclass_fields__}
@@ -375,11 +369,24 @@ class _Right:
     sealed_number: bytes | None
 
 
-def _right(conn: db.Connection, app: App, row: db.Row, draft: Mapping[Correctable, str]) -> _Right:
-    """What a row becomes; its company is the line's on the day of the call. Raises NotAllowed if it was nobody's then."""
-    started_at = datetime.fromisoformat(draft["time"]) if "time" in draft else row.started_at
-    line, number = draft.get("line", row.line), draft.get("number")
-    owner = db.queries().line_owner(conn, line=line, at=started_at)
+def _rightly(
+    conn: db.Connection, app: App, there: Mapping[UUID, db.Row], drafts: Mapping[UUID, Mapping[Correctable, str]]
+) -> list[_Right]:
+    """What rows become; their company is the line's on the day of the call. Raises NotAllowed if it was nobody's then."""
+    lines = {r: draft.get("line", there[r].line) for r, draft in drafts.items()}
+    starts = {
+        r: datetime.fromisoformat(draft["time"]) if "time" in draft else there[r].started_at
+        for r, draft in drafts.items()
+    }
+    facts = {"recordings": list(drafts), "lines": list(lines.values()), "started_ats": list(starts.values())}
+    owners = {o.recording: o.controller for o in db.queries().line_owners(conn, **facts)}
+    return [
+        _right(app, there[r], owner=owners.get(r), line=lines[r], started_at=starts[r], number=draft.get("number"))
+        for r, draft in drafts.items()
+    ]
+
+
+def _right(app: App, row: db.Row, *, owner: str | None, line: str, started_at: datetime, number: str | None) -> _Right:
     if owner is None:
         raise NotAllowed(
             f"On that day the line of recording {row.recording} was not designated, so the call would have been recorded unlawfully.",

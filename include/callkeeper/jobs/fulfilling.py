@@ -614,9 +614,10 @@ def leave_out(
 ) -> Preview:
     """Leaves recordings out of an answer, each for a reason, and shows what is left: a scope of its own. Commits."""
     row = _change(conn, ticket)
-    for recording, reason in recordings.items():
-        if db.queries().leave_out(conn, ticket=ticket, recording=recording, reason=reason) is None:
-            raise NotFound(f"Recording {recording} is not among what was found.", mend="Nothing was left out.")
+    reasons = list(recordings.values())
+    done = db.queries().leave_out(conn, ticket=ticket, recordings=list(recordings), reasons=reasons)
+    if lost := recordings.keys() - {r.recording for r in done}:
+        raise NotFound(f"Recording {min(lost)} is not among what was found.", mend="Nothing was left out.")
     return _narrowed(conn, keyring, row, actor)
 
 
@@ -1101,10 +1102,7 @@ def free(conn: db.Connection, ticket: str, actor: Actor) -> int:
 
     What outlasts the ticket stays.
     """
-    q = db.queries()
-    found = [b.blocker for b in q.ticket_blockers(conn, ticket=ticket)]
-    for blocker in found:
-        q.end_blocker(conn, blocker=blocker)
+    found = [b.blocker for b in db.queries().end_ticket_blockers(conn, ticket=ticket)]
     append(conn, actor, [BlockerLapsed(blocker=blocker, ticket=ticket) for blocker in found])
     return len(found)
 

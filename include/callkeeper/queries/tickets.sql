@@ -100,10 +100,11 @@ select :ticket, f.recording, f.controller from unnest(:recordings::uuid[], :cont
 on conflict (ticket, recording) do update set state = 'found', reason = null, controller = excluded.controller
     where ticket_recording.state = 'excluded' and ticket_recording.reason = 'no_longer_found';
 
--- name: leave_out$
--- The officer leaves a recording out; nothing, if it is not among what was found.
-update ticket_recording set state = 'excluded', reason = :reason
-where ticket = :ticket and recording = :recording and state <> 'excluded' returning recording;
+-- name: leave_out
+-- The officer leaves recordings out, each for its reason: those that are among what was found.
+update ticket_recording f set state = 'excluded', reason = x.reason
+from unnest(:recordings::uuid[], :reasons::text[]) x (recording, reason)
+where f.ticket = :ticket and f.recording = x.recording and f.state <> 'excluded' returning f.recording;
 
 -- name: audio_shape^
 -- How long a found recording's audio is, and how many channels it has; nulls: it is not here.
@@ -275,10 +276,14 @@ with over as (
 )
 select ticket, erase_on from over order by ticket;
 
--- name: ticket_blockers
--- What of a ticket still blocks, and ends with it: all but the restriction that outlasts it.
-select b.blocker, b.kind, b.review_on from blocker b join ticket t on t.ticket = b.case_ref
-where b.case_ref = :ticket and b.ended_at is null and b.blocker is distinct from t.standing order by b.placed_at, b.blocker;
+-- name: end_ticket_blockers
+-- Ends what of a ticket still blocks: all but the restriction that outlasts it.
+with mine as (
+    update blocker b set ended_at = callkeeper_now() from ticket t
+    where t.ticket = :ticket and b.case_ref = t.ticket and b.ended_at is null and b.blocker is distinct from t.standing
+    returning b.blocker, b.placed_at
+)
+select blocker from mine order by placed_at, blocker;
 
 -- name: standing_restriction^
 -- The restriction that outlasts a ticket, while it stands, and since when its end was announced; told_at: when the person was told of that.
@@ -310,7 +315,7 @@ where f.ticket = :ticket and f.state = 'confirmed';
 update ticket_recording set outcome = null, outcome_at = null where ticket = :ticket;
 
 -- name: suppress_callers$
--- Calls from these numbers are not kept until somebody looks again; how many marks.
+-- Calls from these numbers are not kept until that day; how many marks.
 select suppress_callers(:ticket, :marks, :keys, :until);
 
 -- name: review_callers$
@@ -347,10 +352,12 @@ select r.recording, r.controller, r.vendor, r.line, r.direction, r.started_at, r
     (select d.state from deletion d where d.recording = r.recording) as state
 from recording r where r.recording = any (:recordings) order by r.recording for update of r;
 
--- name: line_owner$
--- Whose line it was at that time, by the register in force; null: nobody's.
-select controller from line
-where number = :line and removed_at is null and helsinki_day(:at) between valid_from and coalesce(valid_to, 'infinity');
+-- name: line_owners
+-- Whose line it was at that time, by the register in force; of nobody's, no row.
+select n.recording, l.controller
+from unnest(:recordings::uuid[], :lines::text[], :started_ats::timestamptz[]) n (recording, line, started_at)
+join line l on l.number = n.line and l.removed_at is null
+    and helsinki_day(n.started_at) between l.valid_from and coalesce(l.valid_to, 'infinity');
 
 -- name: keep_rectified
 -- What a blocker covers, and would not name any more once this is put right: it goes on covering it (docs/adr/0160).
