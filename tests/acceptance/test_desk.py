@@ -20,6 +20,7 @@ from callkeeper.demo.requests import callers
 from callkeeper.embedded.stack import Stack
 from callkeeper.jobs import fulfilling
 from callkeeper.wiring import App
+from demonstration import night
 
 pytestmark = browser.needs_browser
 PATIENCE_MS = 180_000
@@ -199,7 +200,7 @@ def test_a_copy_from_the_letter_to_its_delivery(people, app: App):
     assert (over.state, over.outcome, opened[0]) == ("closed", "fulfilled", 1)
 
 
-def test_an_erasure_at_the_size_of_a_telephone(people, app: App):
+def test_an_erasure_at_the_size_of_a_telephone(people, app: App, airflow: httpx.Client):
     number = _caller(app)
     officer, approver = people("officer", NARROW), people("approver", WIDE)
     ticket = _taken_in(officer, number, "Erasure")
@@ -217,6 +218,23 @@ def test_an_erasure_at_the_size_of_a_telephone(people, app: App):
             (ticket,),
         ).fetchone()
     assert planned[0] >= 1
+
+    night(airflow, f"night-of-{ticket}")
+    officer.until(ticket, "Read the letter")
+    officer.look()
+    officer.unfold("Answer: erased")
+    with officer.page.expect_download() as letter:
+        officer.press("Print it (PDF)")
+    assert letter.value.suggested_filename == f"{ticket}-completed_erasure.pdf"
+    officer.say(ticket, "Release it", "Hand it over, then say how")
+    officer.say(ticket, "Record the delivery", "Closed on", It_was_handed_over="letter")
+    officer.look()
+    with app.connect() as conn:
+        over = fulfilling.show(conn, ticket)
+        left = conn.execute(
+            "select count(*) from ticket_recording f join recording r using (recording) where f.ticket = %s", (ticket,)
+        ).fetchone()
+    assert (over.state, over.outcome, left[0]) == ("closed", "fulfilled", 0)
 
 
 def test_the_page_stands_in_airflows_menu_for_those_it_is_for(chromium, stack: Stack):

@@ -23,7 +23,7 @@ from callkeeper.phone import E164
 from callkeeper.tickets import Evidence, Language, Right
 from callkeeper.trail.events import Actor, RunEnded, RunStarted, TaskEnded, TaskStarted, read
 from callkeeper.wiring import App
-from demonstration import leaks_in_databases, leaks_in_files, numbers_of_callers
+from demonstration import leaks_in_databases, leaks_in_files, night, numbers_of_callers
 
 DAG = "subject_request"
 REASONS = "Perustelu: kantelu-4711-koskee-vaatimusta"
@@ -283,7 +283,7 @@ def test_an_erasure_goes_from_the_question_over_two_people_and_a_night_to_its_de
     approver.answers(two, "Approve", scope=desk.scope(ticket))
     assert officer.ends(three) == "success"
     assert "next night" in officer.note(three)
-    _night(people["data"], ticket)
+    night(people["data"].http, f"night-of-{ticket}")
     officer.trigger(ticket, "erasure", run=four)
     officer.answers(four, "Release")
     officer.answers(five, "Delivered", channel="letter")
@@ -323,18 +323,6 @@ def test_a_copy_goes_from_the_question_over_its_package_to_its_delivery(desk, of
         ("dsr_second", "approver"),
         ("dsr_release", "officer"),
     ]
-
-
-def _night(data: Person, name: str) -> None:
-    """One more night of deletions, by hand. Its colour is its own: it may have other things to tell."""
-    run = f"night-of-{name}"
-    body = {"dag_run_id": run, "logical_date": None, "conf": {}}
-    data.http.post("/api/v2/dags/delete_expired/dagRuns", json=body).raise_for_status()
-
-    def ended() -> bool:
-        return data.http.get(f"/api/v2/dags/delete_expired/dagRuns/{run}").json()["state"] in ("success", "failed")
-
-    _until(ended, "the night ends")
 
 
 def test_a_refusal_is_answered_by_its_letter(desk, officer, deputy):
@@ -432,7 +420,7 @@ def test_an_objection_that_is_upheld_keeps_nothing_of_the_caller_after_a_night(d
     assert officer.ends(three) == "success"
     assert desk.value(suppressed, ticket) == len(desk.app.keyring.pseudonyms(number))
     assert desk.show(ticket).freezes is False
-    _night(people["data"], ticket)
+    night(people["data"].http, f"night-of-{ticket}")
     officer.trigger(ticket, "objection", run=four)
     assert officer.asked(four) == "release"
     assert desk.letter(ticket) == "completed_objection"
@@ -504,6 +492,28 @@ def test_nothing_found_is_no_answer_while_days_are_missing(desk, officer):
 
 
 # --- what has no effect -------------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_for_the_people_in_force_and_the_second_never_for_the_first(
+    desk, officer, deputy, approver, people
+):
+    ticket = desk.opened(Right.erasure, few=True)
+    one, two, three = _runs(ticket, 1, 2, 3)
+    officer.trigger(ticket, "erasure", run=one)
+    assert officer.asked(one) == "decide"
+    names = {user["name"] for user in officer.question(one, "decide")["assigned_users"]}
+
+    assert names == {"officer", "deputy"}
+    assert approver.says(one, "decide", "Approve", scope=desk.scope(ticket)()).status_code == 403
+    assert people["data"].says(one, "decide", "Approve", scope=desk.scope(ticket)()).status_code == 403
+    deputy.answers(one, "Approve", scope=desk.scope(ticket))
+    assert officer.asked(two) == "second"
+    assert {user["name"] for user in officer.question(two, "second")["assigned_users"]} == {"officer", "approver"}
+    assert deputy.says(two, "second", "Approve", scope=desk.scope(ticket)()).status_code == 403
+    approver.answers(two, "Reject")
+
+    assert officer.asked(three) == "decide"
+    assert [action for action, _ in desk.decisions(ticket) if action == "dsr_second"] == []
 
 
 def test_a_question_that_was_marked_as_done_by_hand_is_not_answered(desk, officer, deputy, admin):
@@ -616,6 +626,23 @@ def test_the_data_team_and_the_auditor_trigger_no_request(people):
 
 
 # --- weeks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_question_outlives_a_restart_of_airflow(desk, officer, stack):
+    ticket = desk.opened(Right.erasure, few=True)
+    one, two = _runs(ticket, 1, 2)
+    officer.trigger(ticket, "erasure", run=one)
+    assert officer.asked(one) == "decide"
+
+    programs = {"airflow-scheduler", "airflow-triggerer", "airflow-dag-processor"}
+    stack.supervisor.halt(programs)
+    stack.supervisor.run(programs)
+    _until(stack.is_healthy, "Airflow is healthy again")
+
+    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    assert officer.ends(one) == "success"
+    assert officer.asked(two) == "second"
+    assert desk.decisions(ticket) == [("dsr_approve", "officer")]
 
 
 def test_every_run_and_task_was_witnessed(desk, officer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import pytest
 from callkeeper import db, wiring
 from callkeeper import settings as settings_module
 from callkeeper.demo.drop import HELD_CALLER
-from callkeeper.demo.letting_go import DELETE, NIGHT
+from callkeeper.demo.letting_go import NIGHT
 from callkeeper.wiring import App
-from demonstration import callkeeper
+from demonstration import callkeeper, night
 
 
 @pytest.fixture(scope="module")
@@ -123,17 +122,7 @@ def test_a_recording_is_explained_whether_it_is_gone_or_held(home: Path, app: Ap
 def test_the_next_night_goes_through_airflow_and_takes_what_import_had_refused(
     home: Path, app: App, airflow: httpx.Client
 ):
-    begun = airflow.post(
-        f"/api/v2/dags/{DELETE}/dagRuns", json={"dag_run_id": "next_night", "logical_date": None, "conf": {}}
-    )
-    assert begun.status_code == 200, begun.text
-    until = time.monotonic() + 300
-    while (run := airflow.get(f"/api/v2/dags/{DELETE}/dagRuns/next_night").json())["state"] not in (
-        "success",
-        "failed",
-    ):
-        assert time.monotonic() < until
-        time.sleep(0.5)
+    run = night(airflow, "next_night")
 
     with app.connect() as conn:
         left = {
