@@ -200,8 +200,8 @@ def letters_page() -> str:
 
 
 def access_page() -> str:
-    from callkeeper import disclosures, roles
-    from callkeeper.jobs import approving, disclosing, fulfilling, holding, listening
+    from callkeeper import controllers, disclosures, roles
+    from callkeeper.jobs import approving, holding, listening
 
     kinds = {frozenset(): "–", frozenset(roles.Kind): "yes"} | {frozenset({kind}): kind.value for kind in roles.Kind}
     columns = [*roles.TITLES]
@@ -221,10 +221,10 @@ def access_page() -> str:
     decided = [
         ("place a hold", first, "ratify within 3 days: another account of " + second),
         ("extend, narrow, release a hold", first, "before it takes effect: another account of " + second),
-        ("take in, search, refuse, release a request", whose(fulfilling.OFFICERS), ""),
-        ("approve what a request does", whose(fulfilling.OFFICERS), "erasure, objection, audio on weak evidence: another account of " + whose(fulfilling.SECONDERS)),
-        ("ask for a disclosure, hand it over", whose(disclosing.OFFICERS), "before anything is made: another account of " + whose(disclosing.SECONDERS)),
-        ("see a disclosure that the law forbids to tell", whose(disclosing.OFFICERS), "the second is one of these, too"),
+        ("take in, search, refuse, release a request", whose(controllers.OFFICERS), ""),
+        ("approve what a request does", whose(controllers.OFFICERS), "erasure, objection, audio on weak evidence: another account of " + whose(controllers.SECONDERS)),
+        ("ask for a disclosure, hand it over", whose(controllers.OFFICERS), "before anything is made: another account of " + whose(controllers.SECONDERS)),
+        ("see a disclosure that the law forbids to tell", whose(controllers.OFFICERS), "the second is one of these, too"),
         *((f"say yes to {subject.replace('_', ' ')}", whose(approving.APPROVERS[subject]), "") for subject in approving.Subject),
         (f"listen for {', '.join(listening.PURPOSES).replace('_', ' ')}", words["listeners"], "asked and noted by the core; no page offers it yet"),
         (f"listen for {', '.join(listening.LAWFUL_PURPOSES).replace('_', ' ')}", whose(listening.OFFICERS), ""),

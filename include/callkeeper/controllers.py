@@ -759,6 +759,8 @@ def _legal_basis_findings(controller: Controller, today: date) -> Iterator[Findi
 
 OFFICERS = ("privacy_officers", "deputies")
 """Who decides, and who alone says who may."""
+SECONDERS = (*OFFICERS, "approvers")
+"""Who may be the second person: another account, always."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -79,7 +79,9 @@ def prepare(office: Installation, others: Others) -> Known:
     others.deliver([Call(id="refused", start=at(15, day=LONG_AGO), audio=tone(1, 507))], LONG_AGO)
     office.run("import of a day that was missing", LONG_AGO)
     with office.connect() as conn:
-        quarantining.reject(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+        quarantining.reject(
+            conn, recording=office.value("select recording from quarantine"), account="officer", actor=ACTOR
+        )
     known = Known()
     known.learn(
         office, ("plain", "other", "versions", "upload", "held", "freed", "rejected", "refused", "surplus", "young")

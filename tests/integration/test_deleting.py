@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors
 
 from callkeeper import blockers, db, deletions
-from callkeeper.errors import StoreRefused, StoreUnavailable, VendorUnavailable
+from callkeeper.errors import NotAllowed, StoreRefused, StoreUnavailable, VendorUnavailable
 from callkeeper.jobs import approving, deleting
 from deliver import PHM, Call, deliver, tone
 from installation import ACTOR, DAY, at
@@ -349,7 +349,9 @@ def test_a_rejected_second_delivery_takes_nothing_from_the_recording_that_lives(
     deliver(office.linna, DAY, [Call(id="a", start=at(8), audio=tone(1.0, 900))], seq=2)
     office.run("second")
     with office.connect() as conn:
-        quarantining.reject(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+        quarantining.reject(
+            conn, recording=office.value("select recording from quarantine"), account="officer", actor=ACTOR
+        )
 
     office.sweep("night")
 
@@ -367,7 +369,9 @@ def test_a_rejected_call_goes_with_its_audio(office):
     deliver(office.linna, DAY, [Call(id="long", start=at(8), ms=9000)])
     office.run("import")
     with office.connect() as conn:
-        quarantining.reject(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+        quarantining.reject(
+            conn, recording=office.value("select recording from quarantine"), account="officer", actor=ACTOR
+        )
     assert len(office.versions()) == 1
 
     assert office.sweep("night").total("done") == 1
@@ -549,6 +553,21 @@ def test_an_open_line_ends_by_a_persons_word(kept):
 
     assert kept.value("select vendor_answer from deletion where recording = %s", recording) == "settled_by_person"
     assert kept.value("select identity is null and sealed_ref is null from deletion where recording = %s", recording)
+
+
+@pytest.mark.parametrize("account", ["data", "approver", "nobody"])
+def test_only_an_officers_word_ends_an_open_line_whoever_asks_for_it(kept, account):
+    kept.sweep("night", vendors={"linna": Wrapped(kept.app.vendor("linna"), delete="refused")})
+    recording = kept.value("select recording from deletion limit 1")
+
+    with kept.connect() as conn:
+        seen = approving.open_at(conn, "linna")
+        with pytest.raises(NotAllowed, match="may not say"):
+            approving.settle(conn, recording, "vendor_closed", account, ACTOR)
+        with pytest.raises(NotAllowed, match="may not say"):
+            approving.settle_all(conn, seen, "vendor_closed", account, ACTOR)
+
+    assert kept.value("select count(*) from deletion where vendor_answer = 'settled_by_person'") == 0
 
 
 VENDOR_GONE = ('[[vendors]]\nid = "linna"', '[[vendors]]\nid = "another"')

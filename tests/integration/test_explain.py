@@ -170,7 +170,7 @@ def test_a_rejected_call_is_in_the_journal_only(office):
     from callkeeper.jobs import quarantining
 
     with office.connect() as conn:
-        quarantining.reject(conn, recording=call, actor=ACTOR)
+        quarantining.reject(conn, recording=call, account="officer", actor=ACTOR)
     office.go_live()
 
     e = explain(office, call)

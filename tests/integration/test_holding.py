@@ -924,7 +924,7 @@ def test_what_waits_in_quarantine_or_for_its_deletion_is_held_too(office):
     assert office.value("select count(*) from quarantine where version_id is not null") == 2
     rejected = office.value("select recording from quarantine order by started_at limit 1")
     with office.connect() as conn:
-        quarantining.reject(conn, recording=rejected, actor=ACTOR)
+        quarantining.reject(conn, recording=rejected, account="officer", actor=ACTOR)
 
     done = act(office, "place", draft(office))
 
@@ -944,7 +944,7 @@ def test_a_call_that_leaves_quarantine_while_its_legal_hold_is_being_placed_is_s
     office.sql.execute("update quarantine set legal_hold = null")
     with office.connect() as conn:
         call = office.value("select recording from quarantine")
-        quarantining.release(conn, recording=call, actor=ACTOR)
+        quarantining.release(conn, recording=call, account="officer", actor=ACTOR)
 
     office.run("next", DAY + timedelta(days=1))
     settle(office)

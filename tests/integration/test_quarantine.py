@@ -253,7 +253,7 @@ def test_a_released_call_is_kept_with_its_stored_audio_though_the_vendor_has_pur
     (office.linna / str(DAY) / "r1.wav").unlink()
 
     with office.connect() as conn:
-        quarantining.release(conn, recording=waiting.recording, actor=ACTOR)
+        quarantining.release(conn, recording=waiting.recording, account="officer", actor=ACTOR)
     balance = office.run("next")
 
     assert balance.total("kept") == 1
@@ -270,12 +270,26 @@ def test_a_released_call_does_not_claim_a_legal_hold_that_the_store_does_not_hav
     hold = office.block(line="+358207001234", from_at=at(0))
 
     with office.connect() as conn:
-        quarantining.release(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+        quarantining.release(
+            conn, recording=office.value("select recording from quarantine"), account="officer", actor=ACTOR
+        )
     office.run("next")
 
     kept = office.row("select recording, legal_hold from recording")
     assert tuple(office.row("select blocker, recording from blocker_cover")) == (hold, kept.recording)
     assert not kept.legal_hold, "placing it is the hold's work"
+
+
+@pytest.mark.parametrize("act", [quarantining.release, quarantining.reject])
+@pytest.mark.parametrize("account", ["data", "approver", "nobody"])
+def test_only_an_officers_word_lets_a_call_pass_or_go_whoever_asks_for_it(office, act, account):
+    deliver(office.linna, DAY, [HEARD["duration_mismatch"]])
+    office.run()
+
+    with office.connect() as conn, pytest.raises(NotAllowed, match="may not say"):
+        act(conn, recording=office.value("select recording from quarantine"), account=account, actor=ACTOR)
+
+    assert office.value("select count(*) from quarantine") == 1
 
 
 @pytest.mark.parametrize("reason", ["line_undesignated", "time_missing", "not_audio"])
@@ -284,7 +298,9 @@ def test_nobody_may_release_what_must_not_be_kept(office, reason):
     office.run()
 
     with office.connect() as conn, pytest.raises(NotAllowed) as refused:
-        quarantining.release(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+        quarantining.release(
+            conn, recording=office.value("select recording from quarantine"), account="officer", actor=ACTOR
+        )
 
     assert refused.value.mend == REASONS[reason].mend
     assert office.value("select count(*) from quarantine") == 1
@@ -300,7 +316,7 @@ def test_a_rejected_call_goes_into_the_journal_and_nothing_is_deleted_yet(office
     waiting = office.row("select * from quarantine")
 
     with office.connect() as conn:
-        quarantining.reject(conn, recording=waiting.recording, actor=ACTOR)
+        quarantining.reject(conn, recording=waiting.recording, account="officer", actor=ACTOR)
 
     planned = office.row("select * from deletion")
     assert (planned.recording, planned.trigger, planned.state) == (waiting.recording, trigger, "planned")
@@ -327,13 +343,13 @@ def test_two_people_cannot_decide_about_the_same_call(office):
         found = one(conn, asked)
         with office.connect() as other, pytest.MonkeyPatch.context() as unpatched:
             unpatched.setattr(quarantining, "one", one)
-            quarantining.reject(other, recording=asked, actor=ACTOR)
+            quarantining.reject(other, recording=asked, account="officer", actor=ACTOR)
         return found
 
     with office.connect() as conn, pytest.MonkeyPatch.context() as patch:
         patch.setattr(quarantining, "one", decided_meanwhile)
         with pytest.raises(NotFound):
-            quarantining.reject(conn, recording=recording, actor=ACTOR)
+            quarantining.reject(conn, recording=recording, account="officer", actor=ACTOR)
     assert len(office.events("deletion.planned")) == 1
 
 

@@ -125,7 +125,7 @@ def test_what_leaves_quarantine_for_the_journal_is_gone_in_the_balance(office):
 
     with office.connect() as conn:
         for row in office.rows("select recording from quarantine"):
-            quarantining.reject(conn, recording=row.recording, actor=ACTOR)
+            quarantining.reject(conn, recording=row.recording, account="officer", actor=ACTOR)
     before = reconcile(office, "before")
     office.go_live()
     office.sweep("night")
@@ -143,7 +143,7 @@ def test_a_call_that_a_person_lets_pass_is_counted_once(office):
     mark = office.app.keyring.tombstone("linna", "long")
     with office.connect() as conn:
         long = office.value("select recording from quarantine where identity = %s", mark)
-        quarantining.release(conn, recording=long, actor=ACTOR)
+        quarantining.release(conn, recording=long, account="officer", actor=ACTOR)
     office.run("next")
 
     result = reconcile(office)

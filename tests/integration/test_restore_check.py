@@ -252,7 +252,9 @@ def test_a_call_imported_and_deleted_since_the_backup_does_not_come_back_from_it
 def test_a_call_that_is_in_quarantine_again_goes_too(office, backup):
     backup()
     with office.connect() as conn:
-        quarantining.reject(conn, recording=office.value("select recording from quarantine"), actor=ACTOR)
+        quarantining.reject(
+            conn, recording=office.value("select recording from quarantine"), account="officer", actor=ACTOR
+        )
     night(office, "night")
     backup.restore()
 

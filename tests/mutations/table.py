@@ -2085,4 +2085,40 @@ MUTATIONS = (
         ),
         tests=answering("recipients_are_told_before_the_letter_says_that_they_were"),
     ),
+    Mutation(
+        guard="only an officer's word lets a quarantined call pass or go",
+        change="anybody's does",
+        edits=(
+            (
+                "jobs/quarantining.py",
+                "    decisions.require(conn, account, OFFICERS)\n    call = one(conn, recording)\n    if not",
+                "    call = one(conn, recording)\n    if not",
+            ),
+            (
+                "jobs/quarantining.py",
+                "    decisions.require(conn, account, OFFICERS)\n    call = one(conn, recording)\n    out",
+                "    call = one(conn, recording)\n    out",
+            ),
+        ),
+        tests=(
+            "integration/test_quarantine.py::test_only_an_officers_word_lets_a_call_pass_or_go_whoever_asks_for_it",
+        ),
+    ),
+    Mutation(
+        guard="only an officer's word ends what is open at a vendor",
+        change="anybody's does",
+        edits=(
+            (
+                "jobs/approving.py",
+                "    decisions.require(conn, account, OFFICERS)\n    lines = list(",
+                "    lines = list(",
+            ),
+            (
+                "jobs/approving.py",
+                "    decisions.require(conn, account, OFFICERS)\n    # Whoever places",
+                "    # Whoever places",
+            ),
+        ),
+        tests=("integration/test_deleting.py::test_only_an_officers_word_ends_an_open_line_whoever_asks_for_it",),
+    ),
 )

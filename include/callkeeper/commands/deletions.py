@@ -8,9 +8,9 @@ from uuid import UUID
 import click
 
 from callkeeper import settings, wiring
+from callkeeper.controllers import OFFICERS
 from callkeeper.troubles import trouble
 
-DECIDERS = ("privacy_officers", "deputies")
 SETTLED = ("vendor_confirmed_in_writing", "vendor_term_passed", "vendor_closed", "never_at_vendor")
 STATES = ("planned", "armed", "sending", "store_gone", "blocked", "needs_human")
 
@@ -65,7 +65,7 @@ def retry(recording: UUID, account: str | None) -> None:
     from callkeeper.jobs import deleting
 
     app = wiring.build(settings.load())
-    who = sign_in(app, account, ("data_team", *DECIDERS))
+    who = sign_in(app, account, ("data_team", *OFFICERS))
     with app.connect() as conn:
         deleting.retry(conn, recording, app.actor(conn, account=who))
     click.echo("The next night goes on with it.")
@@ -89,7 +89,7 @@ def settle(recording: UUID | None, vendor: str | None, reason: str, account: str
     app = wiring.build(settings.load())
     if vendor is None:
         assert recording is not None
-        who = sign_in(app, account, DECIDERS)
+        who = sign_in(app, account, OFFICERS)
         with app.connect() as conn:
             approving.settle(conn, recording, reason, who, app.actor(conn, account=who))
     else:
@@ -104,7 +104,7 @@ def settle(recording: UUID | None, vendor: str | None, reason: str, account: str
             click.confirm(f"Are the vendor's copies of all {seen.n} gone?", abort=True)
         elif yes != seen.n:
             raise approving.ScopeChanged
-        who = sign_in(app, account, DECIDERS)
+        who = sign_in(app, account, OFFICERS)
         with app.connect() as conn:
             approving.settle_all(conn, seen, reason, who, app.actor(conn, account=who))
     click.echo("Settled: the vendor's reference is gone here too, and your word stands in the journal.")

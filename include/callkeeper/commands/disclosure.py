@@ -170,11 +170,11 @@ def list_(as_json: bool, account: str | None) -> None:
 
 
 def _act(disclosure: str, action: disclosing.Action, account: str | None, channel: Channel | None = None) -> None:
-    app, who = signed_in(account, disclosing.SECONDERS if action == "approve" else disclosing.OFFICERS)
+    app, who = signed_in(account, controllers.SECONDERS if action == "approve" else controllers.OFFICERS)
     with app.connect() as conn:
         duties = controllers.duties(conn, app.config, who)
         if action == "approve":
-            found = disclosing.show(conn, disclosure, officer=not duties.isdisjoint(disclosing.OFFICERS))
+            found = disclosing.show(conn, disclosure, officer=not duties.isdisjoint(controllers.OFFICERS))
             _tell(found)
             conn.rollback()
             click.confirm("Yes?", abort=True)
@@ -277,9 +277,9 @@ def passphrase(disclosure: str, account: str | None) -> None:
 
 def _reader(account: str | None) -> tuple[wiring.App, str, bool]:
     """The app, who signed in, and whether it is an officer."""
-    app, who = signed_in(account, disclosing.SECONDERS)
+    app, who = signed_in(account, controllers.SECONDERS)
     with app.connect() as conn:
-        return app, who, not controllers.duties(conn, app.config, who).isdisjoint(disclosing.OFFICERS)
+        return app, who, not controllers.duties(conn, app.config, who).isdisjoint(controllers.OFFICERS)
 
 
 def _tell(d: disclosing.Disclosure) -> None:

@@ -12,9 +12,8 @@ import click
 
 from callkeeper import settings, wiring
 from callkeeper.clock import HELSINKI
+from callkeeper.controllers import OFFICERS
 from callkeeper.jobs.explaining import Evidence, Explanation
-
-OFFICERS = ("privacy_officers", "deputies")
 
 _STAFF = {
     "listener": "a listener of its controller, for one of the four purposes",

@@ -8,9 +8,8 @@ from uuid import UUID
 import click
 
 from callkeeper import settings, wiring
+from callkeeper.controllers import OFFICERS
 from callkeeper.quality import REASONS
-
-DECIDERS = ("privacy_officers", "deputies")
 
 
 @click.group("quarantine")
@@ -82,7 +81,7 @@ def reevaluate(recordings: tuple[UUID, ...], reason: str | None, account: str | 
     from callkeeper.commands.signin import sign_in
 
     app = wiring.build(settings.load())
-    who = sign_in(app, account, ("data_team", *DECIDERS))
+    who = sign_in(app, account, ("data_team", *OFFICERS))
     with app.connect() as conn:
         actor = app.actor(conn, account=who)
         n = quarantining.reevaluate(conn, recordings=recordings, reason=reason, actor=actor)
@@ -98,9 +97,9 @@ def release(recording: UUID, account: str | None) -> None:
     from callkeeper.jobs import quarantining
 
     app = wiring.build(settings.load())
-    who = sign_in(app, account, DECIDERS)
+    who = sign_in(app, account, OFFICERS)
     with app.connect() as conn:
-        quarantining.release(conn, recording=recording, actor=app.actor(conn, account=who))
+        quarantining.release(conn, recording=recording, account=who, actor=app.actor(conn, account=who))
     click.echo("Released: the next import puts it in the catalogue.")
 
 
@@ -113,7 +112,7 @@ def reject(recording: UUID, account: str | None) -> None:
     from callkeeper.jobs import quarantining
 
     app = wiring.build(settings.load())
-    who = sign_in(app, account, DECIDERS)
+    who = sign_in(app, account, OFFICERS)
     with app.connect() as conn:
-        quarantining.reject(conn, recording=recording, actor=app.actor(conn, account=who))
+        quarantining.reject(conn, recording=recording, account=who, actor=app.actor(conn, account=who))
     click.echo("Marked for deletion: it is in the journal now.")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import click
 
-from callkeeper import tickets
+from callkeeper import controllers, tickets
 from callkeeper.commands import scope
 from callkeeper.commands.letter import AS, TICKET
 from callkeeper.commands.signin import signed_in
@@ -77,7 +77,7 @@ def take_back(ticket: str, account: str | None) -> None:
 @AS
 def reject(ticket: str, account: str | None) -> None:
     """Says no as the second person: the officer looks anew."""
-    app, who = signed_in(account, fulfilling.SECONDERS)
+    app, who = signed_in(account, controllers.SECONDERS)
     with app.connect() as conn:
         fulfilling.not_seconded(conn, ticket, account=who, actor=app.actor(conn, account=who))
     click.echo(f"{ticket} lies before the officer again.")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from callkeeper import tickets
+from callkeeper import controllers, tickets
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import letter as letter_
 from callkeeper.commands import package as package_
@@ -156,7 +156,7 @@ def list_(closed: bool, as_json: bool, account: str | None) -> None:
 @AS
 def show(ticket: str, clear: bool, account: str | None) -> None:
     """One ticket: its clocks, what is frozen, what can no longer be told, and what became of it so far."""
-    app, who = signed_in(account, fulfilling.OFFICERS if clear else fulfilling.READERS)
+    app, who = signed_in(account, controllers.OFFICERS if clear else fulfilling.READERS)
     with app.connect() as conn:
         found = fulfilling.show(conn, ticket)
         searched = fulfilling.look(conn, ticket, app.keyring, app.actor(conn, account=who)) if clear else []
@@ -310,7 +310,7 @@ def approve(ticket: str, seen: str, account: str | None) -> None:
 @AS
 def second(ticket: str, account: str | None) -> None:
     """Says yes as the second person, once you have seen what it is about."""
-    app, who = signed_in(account, fulfilling.SECONDERS)
+    app, who = signed_in(account, controllers.SECONDERS)
     with app.connect() as conn:
         about, found = fulfilling.show(conn, ticket), fulfilling.seen(conn, ticket)
         click.confirm(f"{about.right} of {_counted(found)}, identity {about.identity}: yes?", abort=True)

@@ -47,7 +47,7 @@ class Seat:
 
     @property
     def officer(self) -> bool:
-        return not self.duties.isdisjoint(fulfilling.OFFICERS)
+        return not self.duties.isdisjoint(controllers.OFFICERS)
 
     @property
     def session(self) -> bytes:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from callkeeper import db, decisions, deletions
+from callkeeper.controllers import OFFICERS, SECONDERS
 from callkeeper.deletions import Night
 from callkeeper.errors import CallkeeperError, NotAllowed, NotFound
 from callkeeper.jobs import deleting
@@ -40,10 +41,9 @@ class Subject(StrEnum):
     """Recordings of a line that, by the register now in force, was not designated."""
 
 
-DECIDERS = ("privacy_officers", "deputies")
 APPROVERS: Mapping[Subject, tuple[str, ...]] = {
-    **dict.fromkeys(Subject, DECIDERS),
-    Subject.surplus: (*DECIDERS, "approvers"),
+    **dict.fromkeys(Subject, OFFICERS),
+    Subject.surplus: SECONDERS,
 }
 """Whose yes, by the duties in force: the safety stop's surplus may be let go by an approver, too."""
 
@@ -188,7 +188,8 @@ def _planned(rows: Iterable[db.Row], was: Mapping[UUID, str]) -> dict[Event, lis
 
 
 def settle(conn: db.Connection, recording: UUID, reason: str, account: str, actor: Actor) -> None:
-    """A person's word, with how she knows (a code), that the vendor's copy is gone; commits. Raises NotFound."""
+    """An officer's word, with how she knows (a code), that the vendor's copy is gone; commits. Raises NotFound, NotAllowed."""
+    decisions.require(conn, account, OFFICERS)
     lines = list(db.queries().open_lines(conn, recording=recording, vendor=None))
     if not lines:
         raise NotFound("No deletion of that recording is open at its vendor.")
@@ -224,6 +225,7 @@ def _open_lines(lines: Sequence[db.Row], vendor: str) -> OpenLines:
 
 def settle_all(conn: db.Connection, seen: OpenLines, reason: str, account: str, actor: Actor) -> None:
     """The same word about everything that was seen open at a vendor; commits. Raises ScopeChanged, or NotFound for nothing."""
+    decisions.require(conn, account, OFFICERS)
     # Whoever places a hold now finds the lines ended, or keeps them from it.
     db.lock_blockers(conn, exclusive=False)
     lines = list(db.queries().open_lines(conn, recording=None, vendor=seen.vendor))

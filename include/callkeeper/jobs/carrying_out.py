@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 from callkeeper import blockers, db, decisions, tickets
 from callkeeper.blockers import Blocker
 from callkeeper.clock import add_months, helsinki_day
+from callkeeper.controllers import OFFICERS
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import fulfilling, packaging
 from callkeeper.retention import BlockerKind
@@ -82,7 +83,7 @@ def take_back(conn: db.Connection, ticket: str, account: str, actor: Actor) -> N
 
     No earlier yes counts any more. Raises NotAllowed for all but an access whose copy is not delivered yet.
     """
-    decisions.require(conn, account, fulfilling.OFFICERS)
+    decisions.require(conn, account, OFFICERS)
     fulfilling.show(conn, ticket)
     row = fulfilling.for_change(conn, ticket)
     after = tickets.taken_back(Right(row.access_right), State(row.state))
@@ -168,7 +169,7 @@ def review_suppression(conn: db.Connection, ticket: str, keep_until: date | None
 
     ``keep_until``: the next review; None ends it, and the hashes go. Commits; says how many marks that were. Raises NotAllowed.
     """
-    decisions.require(conn, account, fulfilling.OFFICERS)
+    decisions.require(conn, account, OFFICERS)
     fulfilling.show(conn, ticket)
     row, q, today = fulfilling.for_change(conn, ticket), db.queries(), helsinki_day(db.now(conn))
     if not q.suppressed_by(conn, ticket=ticket):
@@ -226,7 +227,7 @@ def keep_restriction(conn: db.Connection, ticket: str, review_on: date, *, accou
 
     An end that was announced is taken back by that. Raises NotAllowed once the person was told of one: she relies on it.
     """
-    decisions.require(conn, account, fulfilling.OFFICERS)
+    decisions.require(conn, account, OFFICERS)
     standing = _standing(conn, ticket)
     _check_review(review_on, standing.today, tickets.RESTRICTED_MONTHS)
     if standing.lifts_on is not None and standing.told_at is not None:
@@ -248,7 +249,7 @@ def announce_lifting(
 
     Announced anew, it is told anew. Raises NotAllowed for a day that leaves no time for that, or if nothing is restricted.
     """
-    decisions.require(conn, account, fulfilling.OFFICERS)
+    decisions.require(conn, account, OFFICERS)
     standing = _standing(conn, ticket)
     if reason not in tickets.LIFT_REASONS:
         raise NotAllowed("This is no reason to lift a restriction.", mend=f"Known: {', '.join(tickets.LIFT_REASONS)}.")
@@ -266,7 +267,7 @@ def lift(conn: db.Connection, ticket: str, *, account: str, actor: Actor) -> int
 
     Nothing is deleted by that: each recording's own clock goes on. Raises NotAllowed before.
     """
-    decisions.require(conn, account, fulfilling.OFFICERS)
+    decisions.require(conn, account, OFFICERS)
     fulfilling.show(conn, ticket)
     db.lock_blockers(conn, exclusive=True)
     standing = _standing(conn, ticket)

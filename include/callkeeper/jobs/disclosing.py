@@ -23,6 +23,7 @@ from stream_zip import ZIP_AUTO, stream_zip
 
 from callkeeper import db, decisions, disclosures, package, retention
 from callkeeper.clock import HELSINKI, helsinki_day
+from callkeeper.controllers import OFFICERS, SECONDERS
 from callkeeper.crashpoints import reach
 from callkeeper.disclosures import Channel, DisclosureId, Facts, Purpose, RecipientKind, State
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict
@@ -48,10 +49,6 @@ from callkeeper.trail.events import (
 if TYPE_CHECKING:
     from callkeeper.wiring import App
 
-OFFICERS = ("privacy_officers", "deputies")
-"""Who drafts, asks, makes and hands over; they alone see what the law forbids to tell."""
-SECONDERS = (*OFFICERS, "approvers")
-"""Who may be the second person: another account, always."""
 Action = Literal["ask", "approve", "make", "hand_over", "withdraw"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 from callkeeper import blockers, db, decisions, tickets
 from callkeeper.blockers import Blocker, Predicate
 from callkeeper.clock import helsinki_day
+from callkeeper.controllers import OFFICERS, SECONDERS
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.jobs import answering
 from callkeeper.jobs.approving import ScopeChanged
@@ -62,10 +63,6 @@ from callkeeper.trail.events import (
 )
 from callkeeper.trail.events import read as read_event
 
-OFFICERS = ("privacy_officers", "deputies")
-"""Who takes a request in, reads it and ends it."""
-SECONDERS = (*OFFICERS, "approvers")
-"""Who may be the second person: another account, always."""
 NOES = ("dsr_not_seconded", "dsr_take_back")
 """Decisions after which no earlier yes counts."""
 GOES = (Right.erasure, Right.objection)

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from callkeeper import controllers, db, decisions, tickets
+from callkeeper.controllers import OFFICERS, SECONDERS
 from callkeeper.errors import NotAllowed
 from callkeeper.jobs import carrying_out, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
-from callkeeper.jobs.fulfilling import OFFICERS, READERS, SECONDERS, Ticket
+from callkeeper.jobs.fulfilling import READERS, Ticket
 from callkeeper.tickets import SCOPE_CHARACTERS, Channel, ExtensionReason, Ground, Right, State, TicketId
 from callkeeper.trail.events import Actor
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from uuid import UUID
 
 from callkeeper import controllers, db, retention
+from callkeeper.controllers import OFFICERS
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.jobs import explaining
 from callkeeper.retention import Outcome, StaffUse, SubjectCopy
@@ -33,7 +34,6 @@ LAWFUL_PURPOSES = ("subject_request", "legal_claim", "authority", "security")
 """The law's, for the privacy officer and her deputies (requirements, section 1)."""
 RESTRICTED_PURPOSES = ("legal_claim", "authority")
 """What of them GDPR Art. 18(2) leaves while a recording is restricted; a request of the person's own has her word."""
-OFFICERS = ("privacy_officers", "deputies")
 TOKEN_LASTS = timedelta(minutes=10)
 """By this machine's clock, not the one that tests move: it is a lease."""
 CHUNK_BYTES = 256 << 10

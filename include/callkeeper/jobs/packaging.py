@@ -23,6 +23,7 @@ from uuid import UUID, uuid4
 
 from callkeeper import db, decisions, letters, package
 from callkeeper.clock import HELSINKI
+from callkeeper.controllers import OFFICERS
 from callkeeper.crashpoints import reach
 from callkeeper.errors import CallkeeperError, NotAllowed, NotFound, StoreConflict
 from callkeeper.jobs import answering, fulfilling
@@ -36,7 +37,6 @@ from callkeeper.trail.events import Actor, PackageBegun, PackageMade, PackageTak
 if TYPE_CHECKING:
     from callkeeper.wiring import App
 
-OFFICERS = fulfilling.OFFICERS
 PART_BYTES = 100_000_000
 """No file that opens itself is larger: mail gateways and browsers carry it."""
 ROOM_BYTES = 72_000_000

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
-from callkeeper import db
+from callkeeper import db, decisions
+from callkeeper.controllers import OFFICERS
 from callkeeper.errors import NotAllowed, NotFound
 from callkeeper.quality import REASONS
 from callkeeper.trail.append import append
@@ -32,11 +33,12 @@ def reevaluate(conn: db.Connection, *, recordings: Sequence[UUID], reason: str |
     return _restage(conn, chosen, how="mended", waive=False, actor=actor)
 
 
-def release(conn: db.Connection, *, recording: UUID, actor: Actor) -> None:
-    """Lets a call pass the check that stopped it, by a person's word; commits.
+def release(conn: db.Connection, *, recording: UUID, account: str, actor: Actor) -> None:
+    """Lets a call pass the check that stopped it, by an officer's word; commits.
 
-    Raises NotAllowed where no person may let it pass (an undesignated line, a missing time).
+    Raises NotAllowed where no person may let it pass (an undesignated line, a missing time), and to whoever is no officer.
     """
+    decisions.require(conn, account, OFFICERS)
     call = one(conn, recording)
     if not REASONS[call.reason].releasable:
         raise NotAllowed(f"Nobody may let a call pass with the reason {call.reason}.", mend=REASONS[call.reason].mend)
@@ -64,8 +66,9 @@ def _restage(
     return len(back)
 
 
-def reject(conn: db.Connection, *, recording: UUID, actor: Actor) -> None:
-    """Marks a call for deletion by a person's word: it leaves quarantine for the journal; commits. Nothing is deleted here."""
+def reject(conn: db.Connection, *, recording: UUID, account: str, actor: Actor) -> None:
+    """Marks a call for deletion by an officer's word: it leaves quarantine for the journal; commits. Nothing is deleted here."""
+    decisions.require(conn, account, OFFICERS)
     call = one(conn, recording)
     out = db.queries().reject_quarantined(conn, recording=recording)
     if out is None:
