@@ -32,7 +32,7 @@ from browser import CHROMIUM, needs_browser
 from callkeeper import package
 from callkeeper.commands import ticket as ticket_command
 from callkeeper.errors import NotAllowed, NotFound, StoreConflict, StoreUnavailable
-from callkeeper.jobs import fulfilling, packaging, reconciling
+from callkeeper.jobs import fulfilling, packaging, quarantining, reconciling
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.package import Part, sealing
 from callkeeper.phone import E164
@@ -214,6 +214,23 @@ def test_a_call_without_sound_is_answered_and_not_said_to_be_copied(kept):
     assert "receiving copies of them" not in text
     outcomes = kept.rows("select outcome, count(*) as n from ticket_recording group by 1")
     assert {r.outcome: r.n for r in outcomes} == {"copied": 3, "none": 2}
+
+
+def test_a_call_that_was_rejected_meanwhile_is_copied_as_long_as_it_is_there(kept):
+    deliver(kept.linna, DAY, [Call(id="d", start=at(11), caller=CALLER, ms=9000)], seq=2)
+    kept.run("again")
+    rejected = kept.row("select recording, reason from quarantine")
+    assert rejected.reason == "duration_mismatch"
+    ticket = opened(kept, language="en")
+    with kept.connect() as conn:
+        quarantining.reject(conn, recording=rejected.recording, actor=OFFICER)
+
+    made(kept, approved(kept, ticket))
+
+    _, files = unsealed(part_of(kept, ticket), phrase(kept, ticket))
+    assert files["audio/004.wav"] == tone()
+    assert files["letter.txt"].decode().count("no sound") == 0
+    assert [row.outcome for row in kept.rows("select outcome from ticket_recording")] == ["copied"] * 4
 
 
 def test_another_persons_number_is_not_in_the_copy_of_a_call_found_by_its_time(kept):

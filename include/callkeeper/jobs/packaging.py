@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from callkeeper import db, decisions, letters, package
 from callkeeper.clock import HELSINKI
 from callkeeper.controllers import OFFICERS
 from callkeeper.crashpoints import reach
-from callkeeper.errors import CallkeeperError, NotAllowed, NotFound, StoreConflict
+from callkeeper.errors import CallkeeperError, NotAllowed, NotAudio, NotFound, StoreConflict
 from callkeeper.jobs import answering, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.package import KINDS, Package, Part, sealing
@@ -205,7 +206,7 @@ def _contents(conn: db.Connection, app: App, ticket: str, actor: Actor) -> _Cont
     numbers = _numbers(conn, app.keyring, ticket)
     conn.rollback()
     calls = tuple(
-        _call(n, row, sources.get(row.recording), numbers, told.deletes)
+        _heard(app, _call(n, row, sources.get(row.recording), numbers, told.deletes))
         for n, (row, told) in enumerate(zip(answer.rows, facts.recordings or (), strict=True), 1)
     )
     with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
@@ -234,6 +235,33 @@ def _call(n: int, row: db.Row, source: db.Row | None, numbers: Mapping[int, str]
         n=n, row=row, source=source if row.sound and not row.refused else None, channel=row.channel, deletes=deletes,
         mutes=mutes_of(row.mutes), number=numbers.get(source.subject) if source is not None else None,
     )  # fmt: skip
+
+
+def _heard(app: App, call: _Call) -> _Call:
+    """With what its sound is, where the journal alone knows of the call. Raises CallkeeperError if the file does not say."""
+    from callkeeper.media.probe import probe
+
+    s = call.source
+    if s is None or s.codec is not None:
+        return call
+    with (
+        cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)) as spool,
+        app.store.open(s.object_key, s.version_id) as body,
+    ):
+        shutil.copyfileobj(body, spool)
+        size_bytes = spool.tell()
+        try:
+            heard = probe(spool, claimed_codec=None, content_type=None)
+        except NotAudio:
+            raise CallkeeperError(
+                "A call is on its way out, and nobody knows any more in what form its sound is.",
+                mend="Leave it out, or give it by hand.",
+            ) from None
+    source = s._replace(
+        size_bytes=size_bytes, codec=heard.codec, audio_ms=heard.duration_ms, sample_rate_hz=heard.sample_rate_hz,
+        channels=heard.channels,
+    )  # fmt: skip
+    return replace(call, source=source)
 
 
 def _numbers(conn: db.Connection, keyring: Keyring, ticket: str) -> dict[int, str]:

@@ -13,7 +13,7 @@ from ticket t where t.ticket = :ticket;
 
 -- name: answer_recordings
 -- What a ticket's answer is about, and what the officer refused of it for others' sake. kept: something else than a request that is
--- open blocks it. here: all that was ever known of it still is. sound: import has heard it. An erasure's outcome is the journal's word; what only waits for a copy of somebody's is not deferred.
+-- open blocks it. here: all that was ever known of it still is. sound: import has heard it, and it is still in the store. An erasure's outcome is the journal's word; what only waits for a copy of somebody's is not deferred.
 with mine as (
     select f.recording, f.controller, f.mutes, f.channel, f.outcome, f.outcome_at, f.state = 'excluded' as refused, t.access_right
     from ticket_recording f join ticket t on t.ticket = f.ticket
@@ -24,8 +24,7 @@ with mine as (
         coalesce(r.line, q.line, d.line) as line, coalesce(r.pseudonym, q.pseudonym, d.pseudonym) as pseudonym,
         coalesce(r.eligible_at, retention_eligible_at(q.counts_from, :months), case when d.store_gone_at is null then d.due_at end) as eligible_at,
         coalesce(r.recording, q.recording, case when d.store_gone_at is null and not d.catalogued then d.recording end) is not null as here,
-        coalesce(r.version_id, q.version_id) is not null and coalesce(r.audio_ms, q.audio_ms) is not null
-            and coalesce(r.codec, q.codec) is not null as sound, d.state as deletion, d.store_gone_at
+        coalesce(r.version_id, q.version_id, d.version_id) is not null and d.store_gone_at is null as sound, d.state as deletion, d.store_gone_at
     from mine m left join recording r on r.recording = m.recording left join quarantine q on q.recording = m.recording
     left join deletion d on d.recording = m.recording
 )

@@ -84,8 +84,9 @@ where p.ended_at is not null and p.gone_at is null and not exists (
     where d.store_gone_at is null);
 
 -- name: package_sources
--- Where the audio of a ticket's recordings is, and what it is; of each the number of the person's that it was with: the ticket's n-th.
-select f.recording, coalesce(r.object_key, q.object_key) as object_key, coalesce(r.version_id, q.version_id) as version_id, coalesce(r.sha256, q.sha256) as sha256,
+-- Where the audio of a ticket's recordings is, and what it is, which the journal does not know; of each the number of the person's that it was with: the ticket's n-th.
+select f.recording, coalesce(r.object_key, q.object_key, d.object_key) as object_key,
+    coalesce(r.version_id, q.version_id, d.version_id) as version_id, coalesce(r.sha256, q.sha256) as sha256,
     coalesce(r.size_bytes, q.size_bytes) as size_bytes, coalesce(r.codec, q.codec) as codec, coalesce(r.audio_ms, q.audio_ms) as audio_ms,
     coalesce(r.sample_rate_hz, q.sample_rate_hz) as sample_rate_hz, coalesce(r.channels, q.channels) as channels,
     coalesce(r.direction, q.direction) as direction,
