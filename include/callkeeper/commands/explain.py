@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from callkeeper import settings, wiring
+from callkeeper import controllers, settings, wiring
 from callkeeper.clock import HELSINKI
 from callkeeper.controllers import OFFICERS
 from callkeeper.jobs.explaining import Evidence, Explanation
@@ -37,7 +37,7 @@ def explain(recording: UUID, account: str | None, as_json: bool) -> None:
         sign_in(app, account, OFFICERS)
     with app.connect() as conn:
         found = explaining.explain(
-            conn, recording, months=app.config.terms.retention_months, officer=account is not None
+            conn, recording, months=controllers.months_in_force(conn), officer=account is not None
         )
     if as_json:
         click.echo(json.dumps(asdict(found), default=str))

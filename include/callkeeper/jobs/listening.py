@@ -119,7 +119,7 @@ def open_audio(
     NotAllowed in words, NotFound.
     """
     db.lock_blockers(conn, exclusive=False)
-    row = _allowed(conn, app, recording, account=account, purpose=purpose, ticket=ticket)
+    row = _allowed(conn, recording, account=account, purpose=purpose, ticket=ticket)
     db.queries().record_opening(conn, recording=recording, account=account, purpose=purpose, ticket=ticket)
     opened = RecordingOpened(recording=recording, controller=row.controller, purpose=purpose, ticket=ticket)
     append(conn, actor if actor.account else replace(actor, account=account), [opened])
@@ -149,7 +149,7 @@ def resume(conn: db.Connection, app: App, token: str, *, recording: UUID, accoun
     if facts["until"] < datetime.now(UTC).timestamp():
         raise NotAllowed("This listening is over.", mend="Open the recording again.")
     purpose = facts["purpose"]
-    row = _allowed(conn, app, recording, account=account, purpose=purpose, ticket=facts["ticket"])
+    row = _allowed(conn, recording, account=account, purpose=purpose, ticket=facts["ticket"])
     conn.rollback()
     return Listening(
         recording=recording, purpose=purpose, token=token, size_bytes=facts["size"], content_type=facts["type"],
@@ -171,16 +171,14 @@ def read(app: App, listening: Listening, start: int = 0, end: int | None = None)
         yield from _chunks(spool, last + 1 - start)
 
 
-def _allowed(
-    conn: db.Connection, app: App, recording: UUID, *, account: str, purpose: str, ticket: str | None
-) -> db.Row:
+def _allowed(conn: db.Connection, recording: UUID, *, account: str, purpose: str, ticket: str | None) -> db.Row:
     """Where its audio is, if that account may open it for that purpose now. Raises NotAllowed, NotFound."""
     q = db.queries()
     row = q.explain_recording(conn, recording=recording)
     audio = q.audio_of(conn, recording=recording)
     if row.place is None or audio.object_key is None or audio.version_id is None or row.store_gone_at is not None:
         raise NotFound("There is no audio of such a recording.")
-    clock = explaining.clock_of(row, app.config.terms.retention_months)
+    clock = explaining.clock_of(row, controllers.months_in_force(conn))
     kinds = [b.kind for b in q.explain_blockers(conn, recording=recording)]
     outcome = retention.resolve(explaining.situation(row, kinds, clock))
     duties = controllers.duties_in_force(conn, account)
