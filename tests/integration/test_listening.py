@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import wave
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
@@ -11,8 +12,9 @@ import pytest
 
 from callkeeper import blockers
 from callkeeper.blockers import Blocker
-from callkeeper.errors import NotAllowed, NotFound
+from callkeeper.errors import CallkeeperError, NotAllowed, NotFound
 from callkeeper.jobs import fulfilling, listening
+from callkeeper.media import copying
 from callkeeper.phone import E164
 from callkeeper.tickets import Right
 from callkeeper.trail.events import Actor
@@ -224,6 +226,36 @@ def test_what_no_browser_plays_is_played_as_wav_and_the_original_is_not_touched(
     again = resumed(kept, found, account="officer")
     assert b"".join(listening.read(kept.app, again, 100, 199)) == whole[100:200]
     assert [(v.key, v.version_id) for v in kept.versions()] == before
+
+
+def test_how_long_the_copy_of_headerless_audio_is_is_known_without_decoding_it(kept, monkeypatch):
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    ticket, recording = request(kept), of(kept, "phm")
+    monkeypatch.setattr(copying, "decode", never)
+
+    found = opened(kept, recording, "subject_request", "officer", ticket=ticket)
+
+    assert found.size_bytes == 44 + 2 * len(ALAW)
+
+
+def test_a_copy_that_cannot_be_made_leaves_no_file_open(kept, monkeypatch):
+    def fails(*_: object, **__: object) -> None:
+        raise CallkeeperError("It could not be decoded.")
+
+    spools, real = [], tempfile.SpooledTemporaryFile
+    ticket, recording = request(kept), of(kept, "phm")
+    found = opened(kept, recording, "subject_request", "officer", ticket=ticket)
+    monkeypatch.setattr(
+        listening.tempfile, "SpooledTemporaryFile", lambda **how: spools.append(real(**how)) or spools[-1]
+    )
+    monkeypatch.setattr(copying, "decode", fails)
+
+    with pytest.raises(CallkeeperError):
+        list(listening.read(kept.app, found))
+
+    assert [spool.closed for spool in spools] == [True, True]
 
 
 def test_an_unknown_recording_and_one_that_is_gone_are_said_to_be_so(kept):

@@ -11,6 +11,7 @@ import hmac
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -197,9 +198,10 @@ def _described(app: App, row: db.Row, purpose: str) -> Listening:
     from callkeeper.media import copying
 
     with app.store.open(row.object_key, row.version_id, first=0, last=4095) as body:
-        content_type, _, as_it_is = copying.played_as(body.read(), row.codec)
-    size = row.size_bytes
-    if not as_it_is:
+        head = body.read()
+    content_type, _, as_it_is = copying.played_as(head, row.codec)
+    size = row.size_bytes if as_it_is else copying.decoded_bytes(head, row.codec, row.size_bytes)
+    if not as_it_is and size is None:
         with _played(app, row.object_key, row.version_id, row.codec) as spool:
             size = spool.seek(0, 2)
     elif size is None:
@@ -213,17 +215,20 @@ def _described(app: App, row: db.Row, purpose: str) -> Listening:
     )  # fmt: skip
 
 
-def _played(app: App, key: str, version: str, codec: str | None) -> BinaryIO:
+@contextmanager
+def _played(app: App, key: str, version: str, codec: str | None) -> Iterator[BinaryIO]:
     """The copy that a browser can play, in a spool that has no name."""
     from callkeeper.media import copying
 
-    spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))  # noqa: SIM115  # the caller closes it
-    with cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)) as original:
-        with app.store.open(key, version) as body:
+    with cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)) as spool:
+        with (
+            cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)) as original,
+            app.store.open(key, version) as body,
+        ):
             for chunk in _chunks(body, None):
                 original.write(chunk)
-        copying.decode(original, codec or None, spool)
-    return spool
+            copying.decode(original, codec or None, spool)
+        yield spool
 
 
 def _chunks(body: BinaryIO, n: int | None) -> Iterator[bytes]:

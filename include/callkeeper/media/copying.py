@@ -52,6 +52,12 @@ def bytes_at_most(*, size_bytes: int, codec: str, audio_ms: int, rate_hz: int, c
     return 44 + (audio_ms // 1000 + 2) * rate_hz * channels * 2
 
 
+def decoded_bytes(head: bytes, codec: str | None, size_bytes: int | None) -> int | None:
+    """How large the whole recording is as WAV, where its size alone says it: A-law or µ-law without a header; else None."""
+    raw = size_bytes is not None and _container(head, codec) in ("alaw", "mulaw")
+    return 44 + 2 * size_bytes if raw and size_bytes is not None else None
+
+
 def decode(
     body: BinaryIO,
     codec: str | None,
