@@ -223,7 +223,7 @@ def test_a_call_that_was_rejected_meanwhile_is_copied_as_long_as_it_is_there(kep
     assert rejected.reason == "duration_mismatch"
     ticket = opened(kept, language="en")
     with kept.connect() as conn:
-        quarantining.reject(conn, recording=rejected.recording, actor=OFFICER)
+        quarantining.reject(conn, recording=rejected.recording, account="officer", actor=OFFICER)
 
     made(kept, approved(kept, ticket))
 

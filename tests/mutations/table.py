@@ -1340,7 +1340,7 @@ MUTATIONS = (
         edits=(
             (
                 LISTENING,
-                'row = _allowed(conn, app, recording, account=account, purpose=purpose, ticket=facts["ticket"])',
+                'row = _allowed(conn, recording, account=account, purpose=purpose, ticket=facts["ticket"])',
                 "row = db.queries().audio_of(conn, recording=recording)",
             ),
         ),
