@@ -2,8 +2,12 @@
 
 Bare means: each recording is read from the store, sealed once as the page's chunks are (AES-256-GCM) and once as the zip's
 members are (AES-256-CTR with HMAC-SHA-1), both on disk, and both are put into the store: no letter, no index, no metadata,
-no base64, no archive, no transaction. Memory is the peak of a process of its own for 100 recordings, and of another for 500. A ratio
-or a difference beyond its limit makes the exit code 1. ``RECORDINGS=500`` sets how many, ``ROUNDS=3`` how often each is measured.
+no base64, no archive, no transaction. Memory is the peak of a process of its own for 100 recordings, and of another for 500.
+
+What grows with the recordings is the letter: Typst has the whole of it in memory while it sets the PDF, 90 KiB for a recording's row
+(500 recordings: 45 MiB, 100: 10). The rows, the text and the two forms of metadata are a few KiB each, index and archive, part by
+part, hardly more. So about 105 KiB a recording with two seconds of sound, and 115 with a minute: of the sound itself only what is
+under way is there. The limit leaves a tenth to chance. A ratio or a difference beyond its limit makes the exit code 1. ``RECORDINGS=500`` sets how many, ``ROUNDS=3`` how often each is measured.
 """
 
 from __future__ import annotations
@@ -51,8 +55,8 @@ ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = 60
 """A recording's length: a MB each."""
 FLOOR = 0.7
-LARGEST_MIB = 50
-"""So much more memory may five times as many recordings take: the letter, the index and the metadata have a row for each."""
+LARGEST_KIB = 128
+"""So much more memory may each further recording take."""
 OFFICER = Actor(account="officer", rule="bench")
 MANY_CALLS, FEW_CALLS = E164("+358401234501"), E164("+358401234502")
 
@@ -172,6 +176,7 @@ def measured(settings: Settings) -> list[Result]:
             for row in conn.execute("select object_key, version_id from recording where pseudonym = %s", (pseudonym,))
         ]
     assert len(keys) == RECORDINGS
+    more = LARGEST_KIB / 1024 * max(RECORDINGS - FEW, FEW)
     mib = RECORDINGS * len(audio(0)) / (1 << 20)
     both: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
@@ -181,8 +186,8 @@ def measured(settings: Settings) -> list[Result]:
     return [
         Result(f"package of {RECORDINGS} recordings", speed, bare_speed, "MiB/s", f">= {FLOOR}", speed / bare_speed >= FLOOR),
         Result(
-            f"its memory, and of {FEW}", peaks[RECORDINGS], peaks[FEW], "MiB", f"<= +{LARGEST_MIB} MiB",
-            peaks[RECORDINGS] - peaks[FEW] <= LARGEST_MIB,
+            f"its memory, and of {FEW}", peaks[RECORDINGS], peaks[FEW], "MiB", f"<= +{more:.0f} MiB",
+            peaks[RECORDINGS] - peaks[FEW] <= more,
         ),
     ]  # fmt: skip
 
