@@ -28,7 +28,7 @@ def page_of(part: int = 1, parts: int = 1, language: str = "fi", text: bytes = b
     """A small one: a tone, a letter, and three chunks of something."""
     file = io.BytesIO()
     made = sealing.SelfOpening(
-        target=sealing.Hashed(file), passphrase=PASSPHRASE, package=UUID(int=7), part=part, parts=parts, language=language,
+        target=sealing.Hashed(file), key=sealing.new_key(PASSPHRASE), package=UUID(int=7), part=part, parts=parts, language=language,
     )  # fmt: skip
     made.begin()
     made.add("letter.txt", "text/plain")

@@ -551,12 +551,16 @@ class _Written:
 
 
 def _write(conn: db.Connection, app: App, contents: _Contents, made: Package, passphrase: str) -> list[Part]:
-    """Writes all parts; while one goes into the store, the next is written on disk."""
+    """Writes all parts; while one goes into the store, the next is written on disk, and the key of the one after it is made."""
     parts: list[Part] = []
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as smith:
         under_way: Future[list[Part]] | None = None
+        coming = smith.submit(sealing.new_key, passphrase)
         for n in range(1, len(contents.parts) + 1):
-            written = _write_part(app, contents, made, passphrase, n)
+            key = coming.result()
+            if n < len(contents.parts):
+                coming = smith.submit(sealing.new_key, passphrase)
+            written = _write_part(app, contents, made, passphrase, key, n)
             with ExitStack() as unless_put:
                 unless_put.push(written.files)
                 # Before they are there: so they are found whenever this process dies.
@@ -586,7 +590,7 @@ def _put(app: App, written: _Written) -> list[Part]:
         return done
 
 
-def _write_part(app: App, contents: _Contents, made: Package, passphrase: str, n: int) -> _Written:
+def _write_part(app: App, contents: _Contents, made: Package, passphrase: str, key: sealing.Key, n: int) -> _Written:
     """Writes one part on disk: what is sealed, and nothing else, is there."""
     from stream_zip import stream_zip
 
@@ -595,7 +599,7 @@ def _write_part(app: App, contents: _Contents, made: Package, passphrase: str, n
     with ExitStack() as files:
         html, archive = (sealing.Hashed(files.enter_context(tempfile.TemporaryFile())) for _ in range(2))
         sealed = sealing.SelfOpening(
-            target=html, passphrase=passphrase, package=made.package, part=n, parts=len(contents.parts),
+            target=html, key=key, package=made.package, part=n, parts=len(contents.parts),
             language=contents.language,
         )  # fmt: skip
         sealed.begin()

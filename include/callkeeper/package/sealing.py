@@ -53,6 +53,21 @@ class Hashed:
         return self._digest.digest()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Key:
+    """What seals one file, and no other: the key, and the salt that makes it again of the passphrase."""
+
+    salt: bytes
+    aead: AESGCM
+
+
+def new_key(passphrase: str) -> Key:
+    """A key of the passphrase and a new salt. Takes a tenth of a second and more, in which other threads go on."""
+    salt = os.urandom(16)
+    derived = PBKDF2HMAC(algorithm=SHA256(), length=32, salt=salt, iterations=ROUNDS).derive(normal(passphrase))
+    return Key(salt=salt, aead=AESGCM(derived))
+
+
 @dataclass(kw_only=True, slots=True)
 class _Entry:
     name: str
@@ -67,12 +82,11 @@ class SelfOpening:
     """Writes one such file, front to back: ``begin``, then ``add`` and ``write`` for each content, then ``finish``."""
 
     target: Hashed
-    passphrase: str = field(repr=False)
+    key: Key
     package: UUID
     part: int
     parts: int
     language: str
-    _aead: AESGCM = field(init=False, repr=False)
     _header: bytes = field(init=False)
     _entries: list[_Entry] = field(init=False, default_factory=list)
     _chunks: int = field(init=False, default=0)
@@ -80,15 +94,12 @@ class SelfOpening:
 
     def begin(self) -> None:
         """Writes the page up to where its content begins."""
-        salt = os.urandom(16)
-        key = PBKDF2HMAC(algorithm=SHA256(), length=32, salt=salt, iterations=ROUNDS).derive(normal(self.passphrase))
-        self._aead = AESGCM(key)
         header = {
             "package": str(self.package),
             "part": self.part,
             "parts": self.parts,
             "rounds": ROUNDS,
-            "salt": base64.b64encode(salt).decode(),
+            "salt": base64.b64encode(self.key.salt).decode(),
             "version": 1,
         }
         self._header = json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
@@ -137,7 +148,7 @@ class SelfOpening:
 
     def _sealed(self, kind: int, n: int, data: bytes) -> bytes:
         nonce = kind.to_bytes(4, "big") + n.to_bytes(8, "big")
-        return base64.b64encode(self._aead.encrypt(nonce, data, self._header))
+        return base64.b64encode(self.key.aead.encrypt(nonce, data, self._header))
 
     def _block(self, kind: str, text: bytes) -> None:
         self.target.write(f'<script type="text/plain" data-is="{kind}">'.encode())
