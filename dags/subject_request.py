@@ -17,7 +17,7 @@ waits as long as it takes, over restarts too; the due day does not wait, and `wa
 
 | question | who | answer | what it means |
 |---|---|---|---|
-| `decide` | officer, deputy | Approve | yes, to exactly these recordings: copy the 12 characters after *Scope* into `scope` |
+| `decide` | officer, deputy | Approve | yes, to exactly these recordings: copy the 12 characters after *Scope* into `scope`; for an erasure, say in `erasure_ground` why it is due (GDPR Art. 17(1)) |
 | | | Narrow | you have left some out, or muted some, on the desk: look at what is left |
 | | | Refuse | no, on the `ground` that the law lists. Note the reasons on the desk first: they go into the letter, and stay out of Airflow |
 | | | Ask for identity | the person proves who they are first. The run ends; `advance` once it is noted |
@@ -64,6 +64,14 @@ GROUNDS = [
     "manifestly_unfounded", "excessive", "not_identifiable", "others_rights", "legal_obligation", "legal_claims", "compelling_grounds",
     "data_protection_act_34", "not_applicable",
 ]  # fmt: skip
+ERASURE_GROUNDS = [
+    "no_longer_needed",
+    "consent_withdrawn",
+    "objected",
+    "unlawful",
+    "law_orders_it",
+    "offered_to_a_child",
+]
 CHANNELS = ["letter", "email", "phone", "visit", "web", "other"]
 
 
@@ -183,7 +191,8 @@ def subject_request() -> None:
         ask(
             "decide", ["Approve", "Narrow", "Refuse", "Ask for identity", "Ask for clarification", "Extend"],
             "The officer decides; see the runbook for what each answer means.",
-            scope=_scope(), ground=_one_of(GROUNDS, "For Refuse: the ground that the law lists."),
+            scope=_scope(), erasure_ground=_one_of(ERASURE_GROUNDS, "For the yes to an erasure: why it is due, GDPR Art. 17(1)(a) to (f)."),
+            ground=_one_of(GROUNDS, "For Refuse: the ground that the law lists."),
             extension_reason=_one_of(EXTENSION_REASONS, "For Extend: why it takes longer."),
         ),
         ask("second", ["Approve", "Reject"], "Another person than the first says yes, or no.", scope=_scope()),

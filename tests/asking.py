@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from callkeeper import db
 from callkeeper.jobs import answering, carrying_out, fulfilling
 from callkeeper.phone import E164
-from callkeeper.tickets import Right
+from callkeeper.tickets import ErasureGround, Right
 from deliver import PHM, Call, deliver
 from installation import DAY, OFFICER, Installation, at
 
@@ -59,7 +60,14 @@ def approve(office: Installation, ticket: str, scope: bytes | None = None, accou
     with office.connect() as conn:
         scope = fulfilling.seen(conn, ticket).scope if scope is None else scope
         actor = replace(OFFICER, account=account)
-        return fulfilling.approve(conn, office.app.keyring, ticket, scope=scope, account=account, actor=actor)
+        return fulfilling.approve(
+            conn, office.app.keyring, ticket, scope=scope, ground=ground(conn, ticket), account=account, actor=actor
+        )
+
+
+def ground(conn: db.Connection, ticket: str) -> ErasureGround | None:
+    """Why these tests' erasures are due."""
+    return "objected" if fulfilling.show(conn, ticket).right is Right.erasure else None
 
 
 def second(office: Installation, ticket: str, account: str = "approver", scope: bytes | None = None) -> None:

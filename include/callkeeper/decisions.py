@@ -52,6 +52,6 @@ def record(conn: db.Connection, subject: str, action: str, account: str, scope: 
 
 
 def find(conn: db.Connection, subject: str, action: str) -> Decision | None:
-    """The last decision on the subject, if there is one."""
+    """The last decision on the subject, if there is one; its own action has the code, too, where there is one (``dsr_approve:unlawful``)."""
     row = db.queries().find_decision(conn, subject=subject, action=action)
     return Decision(**row._asdict() | {"scope": bytes(row.scope)}) if row else None

@@ -62,6 +62,11 @@ Ground = Literal[
 ]  # fmt: skip
 """Why a request may be refused: GDPR Art. 12(5), 12(5), 11(2) and 12(2), 15(4), 17(3)(b), 17(3)(e), 21(1), Tietosuojalaki 34 §, 20(1)."""
 GROUNDS: tuple[Ground, ...] = get_args(Ground)
+ErasureGround = Literal[
+    "no_longer_needed", "consent_withdrawn", "objected", "unlawful", "law_orders_it", "offered_to_a_child"
+]
+"""Why what is erased must be: GDPR Art. 17(1)(a) to (f), in their order."""
+ERASURE_GROUNDS: tuple[ErasureGround, ...] = get_args(ErasureGround)
 
 UNPROVEN_DAYS = 30
 """Requirements, section 2: so long a freeze stands on an identity that nobody has proven, until somebody looks."""

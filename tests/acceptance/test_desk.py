@@ -205,7 +205,7 @@ def test_an_erasure_at_the_size_of_a_telephone(people, app: App, airflow: httpx.
     officer, approver = people("officer", NARROW), people("approver", WIDE)
     ticket = _taken_in(officer, number, "Erasure")
 
-    officer.say(ticket, "Say yes to", "Yours was the first")
+    officer.say(ticket, "Say yes to", "Yours was the first", Why_it_is_to_be_erased="no_longer_needed")
     approver.go(f"/tickets/{ticket}")
     approver.look()
     approver.say(ticket, "Say the second yes", "Nothing waits for you here")

@@ -31,7 +31,7 @@ REASONS = "Perustelu: kantelu-4711-koskee-vaatimusta"
 NOBODYS, PUT_RIGHT = E164("+358409990007"), E164("+358409990008")
 """Two numbers from which nobody rang: one is asked for, the other is what a rectification writes."""
 FIELDS = {
-    "decide": ("scope", "ground", "extension_reason"),
+    "decide": ("scope", "erasure_ground", "ground", "extension_reason"),
     "second": ("scope",),
     "release": (),
     "deliver": ("channel",),
@@ -279,7 +279,7 @@ def test_an_erasure_goes_from_the_question_over_two_people_and_a_night_to_its_de
     one, two, three, four, five = _runs(ticket, 1, 2, 3, 4, 5)
 
     officer.trigger(ticket, "erasure", run=one)
-    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    officer.answers(one, "Approve", erasure_ground="objected", scope=desk.scope(ticket))
     approver.answers(two, "Approve", scope=desk.scope(ticket))
     assert officer.ends(three) == "success"
     assert "next night" in officer.note(three)
@@ -291,7 +291,7 @@ def test_an_erasure_goes_from_the_question_over_two_people_and_a_night_to_its_de
 
     assert (desk.show(ticket).state, desk.show(ticket).outcome) == ("closed", "fulfilled")
     assert desk.decisions(ticket) == [
-        ("dsr_approve", "officer"),
+        ("dsr_approve:objected", "officer"),
         ("dsr_second", "approver"),
         ("dsr_release", "officer"),
     ]
@@ -506,7 +506,7 @@ def test_a_question_is_for_the_people_in_force_and_the_second_never_for_the_firs
     assert names == {"officer", "deputy"}
     assert approver.says(one, "decide", "Approve", scope=desk.scope(ticket)()).status_code == 403
     assert people["data"].says(one, "decide", "Approve", scope=desk.scope(ticket)()).status_code == 403
-    deputy.answers(one, "Approve", scope=desk.scope(ticket))
+    deputy.answers(one, "Approve", erasure_ground="objected", scope=desk.scope(ticket))
     assert officer.asked(two) == "second"
     assert {user["name"] for user in officer.question(two, "second")["assigned_users"]} == {"officer", "approver"}
     assert deputy.says(two, "second", "Approve", scope=desk.scope(ticket)()).status_code == 403
@@ -558,14 +558,14 @@ def test_a_deputy_takes_a_waiting_ticket_over_and_the_first_run_has_no_say(desk,
 
     taken = deputy.trigger(ticket, "erasure", action="take_over")
     assert deputy.asked(taken) == "decide"
-    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    officer.answers(one, "Approve", erasure_ground="objected", scope=desk.scope(ticket))
 
     assert officer.ends(one) == "failed"
     assert "does not carry" in officer.log(one, "record")
     assert desk.decisions(ticket) == []
-    deputy.answers(taken, "Approve", scope=desk.scope(ticket))
+    deputy.answers(taken, "Approve", erasure_ground="objected", scope=desk.scope(ticket))
     assert deputy.ends(taken) == "success"
-    assert desk.decisions(ticket) == [("dsr_approve", "deputy")]
+    assert desk.decisions(ticket) == [("dsr_approve:objected", "deputy")]
 
 
 def test_a_ticket_whose_run_was_ended_or_deleted_goes_on_with_the_next(desk, officer, deputy, admin):
@@ -639,10 +639,10 @@ def test_a_question_outlives_a_restart_of_airflow(desk, officer, stack):
     stack.supervisor.run(programs)
     _until(stack.is_healthy, "Airflow is healthy again")
 
-    officer.answers(one, "Approve", scope=desk.scope(ticket))
+    officer.answers(one, "Approve", erasure_ground="objected", scope=desk.scope(ticket))
     assert officer.ends(one) == "success"
     assert officer.asked(two) == "second"
-    assert desk.decisions(ticket) == [("dsr_approve", "officer")]
+    assert desk.decisions(ticket) == [("dsr_approve:objected", "officer")]
 
 
 def test_every_run_and_task_was_witnessed(desk, officer):
@@ -685,6 +685,6 @@ def test_what_an_answer_asks_for_is_counts_and_codes(desk, officer):
     task = officer.asked(one)
 
     shown = officer.question(one, task)
-    assert sorted(shown["params"]) == ["extension_reason", "ground", "scope"]
+    assert sorted(shown["params"]) == ["erasure_ground", "extension_reason", "ground", "scope"]
     assert re.search(r"Recordings: \d+ of ", shown["body"])
     assert desk.scope(ticket)() in shown["body"]

@@ -87,6 +87,7 @@ def test_each_question_offers_what_the_core_knows_and_names_its_people(dags):
         "extension_reason": (None, *tickets.EXTENSION_REASONS),
     }
     decide, deliver = questions["decide"].params, questions["deliver"].params
+    assert tuple(decide.get_param("erasure_ground").schema["enum"]) == (None, *tickets.ERASURE_GROUNDS)
     assert tuple(decide.get_param("ground").schema["enum"]) == (None, *tickets.GROUNDS)
     assert tuple(decide.get_param("extension_reason").schema["enum"]) == (None, *tickets.EXTENSION_REASONS)
     assert tuple(deliver.get_param("channel").schema["enum"]) == (None, *tickets.CHANNELS)

@@ -57,6 +57,8 @@ def agreed(office: Installation, right: Right = Right.access, **facts: Any) -> s
     with office.connect() as conn:
         scope = fulfilling.seen(conn, ticket).scope
         approval = {"scope": scope, "account": "officer", "actor": OFFICER}
+        if right is Right.erasure:
+            approval["ground"] = "unlawful"
         if fulfilling.approve(conn, office.app.keyring, ticket, **approval):
             fulfilling.second(conn, ticket, scope=scope, account="approver", actor=ACTOR)
     return ticket

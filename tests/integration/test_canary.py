@@ -321,6 +321,7 @@ def test_no_number_and_no_reason_comes_out_of_a_request_that_is_led(office, loud
         said = [
             ("Approve", {"scope": SPELLINGS[0]}),
             ("Refuse", {"ground": SPELLINGS[2]}),
+            ("Approve", {"scope": SPELLINGS[0], "erasure_ground": SPELLINGS[1]}),
             ("Extend", {"extension_reason": SPELLINGS[3]}),
             (SPELLINGS[0], {SPELLINGS[0]: SPELLINGS[0]}),
             ("Refuse", {"ground": "manifestly_unfounded"}),

@@ -564,11 +564,16 @@ def test_an_erasure_takes_two_people_on_the_page(officer, kept, airflow):
     page = f"/tickets/{ticket}"
     scope = scope_on(officer, ticket)
 
-    assert officer.send(page, f"{page}/decide", choice="approve", scope=scope).status_code == 303
+    assert (
+        officer.send(page, f"{page}/decide", choice="approve", erasure_ground="objected", scope=scope).status_code
+        == 303
+    )
     assert "Yours was the first" in words(officer.get(page))
     assert ticket in words(approver.get("/"))
     shown = words(approver.get(page))
-    assert "officer approved exactly this" in shown
+    assert (
+        "officer approved exactly this, because the person objects, and nothing outweighs it (Art. 17(1)(c)):" in shown
+    )
     assert scope in shown
     assert approver.send(page, f"{page}/second", choice="yes", scope=scope).status_code == 303
 
@@ -578,11 +583,23 @@ def test_an_erasure_takes_two_people_on_the_page(officer, kept, airflow):
     assert kept.value("select count(*) from deletion where trigger = 'erasure_approved'") == 2
 
 
+@pytest.mark.parametrize("ground", ["", "legal_claims", CALLER])
+def test_an_erasure_without_its_ground_is_refused_on_the_page(officer, kept, airflow, ground):
+    ticket = found(officer, right="erasure")
+    page = f"/tickets/{ticket}"
+    answer = officer.send(
+        page, f"{page}/decide", choice="approve", erasure_ground=ground, scope=scope_on(officer, ticket)
+    )
+    assert (answer.status_code, airflow.answers) == (409, [])
+    assert "Say on which ground it is erased." in words(answer)
+    assert CALLER not in answer.text
+
+
 def test_the_first_is_never_the_second(officer, kept, airflow):
     ticket = found(officer, right="erasure")
     page = f"/tickets/{ticket}"
     scope = scope_on(officer, ticket)
-    officer.send(page, f"{page}/decide", choice="approve", scope=scope)
+    officer.send(page, f"{page}/decide", choice="approve", erasure_ground="objected", scope=scope)
 
     assert f'action="{PREFIX}{page}/second"' not in officer.get(page).text
     answer = officer.post(
@@ -599,7 +616,7 @@ def test_the_first_is_never_the_second(officer, kept, airflow):
 def test_a_second_persons_no_lays_it_before_the_officer_again(officer, kept, airflow):
     ticket = found(officer, right="erasure")
     page = f"/tickets/{ticket}"
-    officer.send(page, f"{page}/decide", choice="approve", scope=scope_on(officer, ticket))
+    officer.send(page, f"{page}/decide", choice="approve", erasure_ground="objected", scope=scope_on(officer, ticket))
     assert Desk(kept, "approver").send(page, f"{page}/second", choice="no").status_code == 303
     with kept.connect() as conn:
         assert fulfilling.show(conn, ticket).state == "previewed"
@@ -611,7 +628,7 @@ def test_a_yes_is_to_what_the_page_showed(officer, kept, airflow):
     form = officer.field(page, f"{page}/decide")
     officer.send(page, f"{page}/leave-out", recording=recordings(officer, ticket)[0], reason="not_the_person")
 
-    answer = officer.post(f"{page}/decide", once=form, choice="approve", scope=scope)
+    answer = officer.post(f"{page}/decide", once=form, choice="approve", erasure_ground="objected", scope=scope)
     assert answer.status_code == 409
     assert "has changed since the page was shown" in words(answer)
     assert airflow.answers == []
@@ -702,7 +719,9 @@ def test_an_airflow_that_does_not_answer_is_told_in_words(officer, kept):
     ticket = found(officer, right="erasure")
     page = f"/tickets/{ticket}"
     silent = Desk(kept, "officer", api="http://127.0.0.1:9")
-    answer = silent.send(page, f"{page}/decide", choice="approve", scope=scope_on(silent, ticket))
+    answer = silent.send(
+        page, f"{page}/decide", choice="approve", erasure_ground="objected", scope=scope_on(silent, ticket)
+    )
     assert answer.status_code == 503
     assert "Airflow does not answer." in words(answer)
 

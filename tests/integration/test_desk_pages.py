@@ -72,7 +72,11 @@ def test_each_page_is_accessible_and_fits(kept, chromium, size, scheme):
     copy = found(officer)
     erasure = found(officer, right="erasure")
     officer.send(
-        f"/tickets/{erasure}", f"/tickets/{erasure}/decide", choice="approve", scope=scope_on(officer, erasure)
+        f"/tickets/{erasure}",
+        f"/tickets/{erasure}/decide",
+        choice="approve",
+        erasure_ground="objected",
+        scope=scope_on(officer, erasure),
     )
     officer.send("/drafts", "/hold", **HOLD | {"numbers": SPELLED, "wide": "yes"})
     wrong = []
@@ -146,6 +150,7 @@ def test_a_button_that_was_pressed_rests(kept, chromium):
     ticket = found(Desk(kept, "officer"), right="erasure")
     with served(Desk(kept, "officer")) as url, page_of(chromium, url, "officer") as page:
         page.goto(f"{url}{PREFIX}/tickets/{ticket}")
+        page.get_by_label("Why it is to be erased").select_option("unlawful")
         page.get_by_role("button", name="Say yes to 2 recordings").dblclick(no_wait_after=True)
         page.get_by_text("Your yes is recorded.").wait_for()
     assert [a[:2] for a in kept.airflow.answers] == [("decide", "Approve")]

@@ -855,8 +855,9 @@ def test_an_erasure_is_led_by_two_people_at_the_command_line(command, kept):
     scope = re.search(r"Scope ([0-9a-f]{12})", command("preview", "DSR-2026-0001").output)
     wrong = command("approve", "DSR-2026-0001", "--scope", "0" * 12)
     short = command("approve", "DSR-2026-0001", "--scope", scope[1][:4])
+    groundless = command("approve", "DSR-2026-0001", "--scope", scope[1])
     said = [
-        command("approve", "DSR-2026-0001", "--scope", scope[1]).output,
+        command("approve", "DSR-2026-0001", "--scope", scope[1], "--ground", "no_longer_needed").output,
         command("second", "DSR-2026-0001", typed="y\n", account="approver").output,
         command("carry-out", "DSR-2026-0001").output,
     ]
@@ -865,6 +866,7 @@ def test_an_erasure_is_led_by_two_people_at_the_command_line(command, kept):
 
     assert isinstance(wrong.exception, ScopeChanged)
     assert isinstance(short.exception, ScopeChanged)
+    assert isinstance(groundless.exception, NotAllowed)
     assert (
         said[0] == "DSR-2026-0001 is approved, and waits for a second person: callkeeper ticket second DSR-2026-0001\n"
     )

@@ -123,7 +123,7 @@ def test_an_erasure_is_led_to_its_end_by_four_answers_and_a_night(live):
     ticket = asked(live)
     seen = scope(live, ticket)
 
-    first = answer(live, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+    first = answer(live, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
     assert (first.state, first.waits_for, first.goes_on) == ("approved", "second", f"{ticket}--2")
     assert begin(live, ticket, f"{ticket}--2").question == "second"
     assert answer(live, ticket, f"{ticket}--2", "second", "Approve", "approver", scope=seen).goes_on == f"{ticket}--3"
@@ -137,7 +137,7 @@ def test_an_erasure_is_led_to_its_end_by_four_answers_and_a_night(live):
 
     assert (end.state, end.waits_for, end.goes_on) == ("closed", "end", None)
     assert decisions(live, ticket) == [
-        ("dsr_approve", "officer"),
+        ("dsr_approve:unlawful", "officer"),
         ("dsr_second", "approver"),
         ("dsr_release", "officer"),
     ]
@@ -187,6 +187,22 @@ def test_a_refusal_takes_its_ground_and_the_reasons_that_were_noted_before(kept)
     assert decisions(kept, ticket) == [("dsr_refuse:legal_claims", "officer")]
 
 
+def test_a_yes_to_an_erasure_takes_its_ground_and_says_nothing_else_again(kept):
+    ticket = asked(kept)
+    for run, typed in enumerate((None, "", "legal_claims", "+358409990001"), start=1):
+        yes = answer(
+            kept, ticket, f"{ticket}--{run}", "decide", "Approve", scope=scope(kept, ticket), erasure_ground=typed
+        )
+        assert "no_longer_needed" in yes.text
+        assert "358" not in yes.text
+        assert (yes.state, decisions(kept, ticket)) == ("previewed", [])
+        begin(kept, ticket, f"{ticket}--{run + 1}")
+
+    answer(kept, ticket, f"{ticket}--5", "decide", "Approve", scope=scope(kept, ticket), erasure_ground="law_orders_it")
+
+    assert decisions(kept, ticket) == [("dsr_approve:law_orders_it", "officer")]
+
+
 def test_an_extension_is_an_answer_and_the_question_is_asked_again(kept):
     ticket = asked(kept)
 
@@ -218,7 +234,7 @@ def test_what_came_in_after_the_question_is_not_approved_with_it(kept):
     kept.later(days=1)
     kept.run("tomorrow", tomorrow)
 
-    stretch = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+    stretch = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
 
     assert (stretch.state, stretch.goes_on) == ("previewed", f"{ticket}--2")
     assert "changed" in stretch.text
@@ -230,7 +246,7 @@ def test_what_came_in_after_the_question_is_not_approved_with_it(kept):
 def test_a_yes_repeats_the_scope_that_was_shown(kept, typed):
     ticket = asked(kept)
 
-    stretch = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=typed)
+    stretch = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=typed)
 
     assert stretch.state == "previewed"
     assert stretch.text.startswith("Nothing was recorded")
@@ -240,7 +256,7 @@ def test_a_yes_repeats_the_scope_that_was_shown(kept, typed):
 def test_the_second_person_is_never_the_first_whatever_airflow_lets_through(kept):
     ticket = asked(kept)
     seen = scope(kept, ticket)
-    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
     begin(kept, ticket, f"{ticket}--2")
 
     with kept.connect() as conn:
@@ -250,12 +266,12 @@ def test_the_second_person_is_never_the_first_whatever_airflow_lets_through(kept
     assert same.state == "approved"
     assert "another person" in same.text
     assert same.goes_on == f"{ticket}--3"
-    assert decisions(kept, ticket) == [("dsr_approve", "officer")]
+    assert decisions(kept, ticket) == [("dsr_approve:unlawful", "officer")]
 
 
 def test_a_second_persons_no_takes_it_back_to_the_officer(kept):
     ticket = asked(kept)
-    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=scope(kept, ticket))
+    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=scope(kept, ticket))
     begin(kept, ticket, f"{ticket}--2")
 
     answer(kept, ticket, f"{ticket}--2", "second", "Reject", "approver")
@@ -266,7 +282,16 @@ def test_a_second_persons_no_takes_it_back_to_the_officer(kept):
 def test_an_answer_of_somebody_who_has_no_such_duty_does_not_count(kept):
     ticket = asked(kept)
 
-    stretch = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", "approver", scope=scope(kept, ticket))
+    stretch = answer(
+        kept,
+        ticket,
+        f"{ticket}--1",
+        "decide",
+        "Approve",
+        "approver",
+        erasure_ground="unlawful",
+        scope=scope(kept, ticket),
+    )
 
     assert "does not count" in stretch.text
     assert stretch.goes_on == f"{ticket}--2"
@@ -310,7 +335,7 @@ def test_a_copy_on_weak_evidence_takes_a_second_person_and_nothing_at_all_does_n
 def test_an_erasure_waits_for_the_copy_of_the_same_person(live):
     copy = asked(live, Right.access, evidence="strong")
     erasure = asked(live)
-    answer(live, erasure, f"{erasure}--1", "decide", "Approve", scope=scope(live, erasure))
+    answer(live, erasure, f"{erasure}--1", "decide", "Approve", erasure_ground="unlawful", scope=scope(live, erasure))
     begin(live, erasure, f"{erasure}--2")
     answer(live, erasure, f"{erasure}--2", "second", "Approve", "approver", scope=scope(live, erasure))
     begin(live, erasure, f"{erasure}--3")
@@ -328,7 +353,7 @@ def test_an_erasure_waits_for_the_copy_of_the_same_person(live):
 def test_which_tickets_wait_for_the_night_is_asked_of_all_at_once_and_changes_nothing(live):
     went, waits, portable = asked(live), asked(live, right=Right.erasure), asked(live, Right.access, evidence="strong")
     for ticket in (went, waits):
-        answer(live, ticket, f"{ticket}--1", "decide", "Approve", scope=scope(live, ticket))
+        answer(live, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=scope(live, ticket))
         begin(live, ticket, f"{ticket}--2")
         answer(live, ticket, f"{ticket}--2", "second", "Approve", "approver", scope=scope(live, ticket))
         begin(live, ticket, f"{ticket}--3")
@@ -407,10 +432,13 @@ def test_a_run_taken_over_by_a_deputy_has_no_say_any_more(kept):
 
     assert begin(kept, ticket, "manual__3", what="take_over").question == "decide"
     with pytest.raises(NotAllowed, match="does not carry"):
-        answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+        answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
 
     assert decisions(kept, ticket) == []
-    assert answer(kept, ticket, "manual__3", "decide", "Approve", scope=seen).goes_on == f"{ticket}--3"
+    assert (
+        answer(kept, ticket, "manual__3", "decide", "Approve", erasure_ground="unlawful", scope=seen).goes_on
+        == f"{ticket}--3"
+    )
 
 
 def test_a_run_at_work_is_not_taken_over(kept):
@@ -425,9 +453,12 @@ def test_an_answer_counts_once_however_often_its_task_runs(kept):
     ticket = asked(kept)
     seen = scope(kept, ticket)
 
-    once, again = (answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen) for _ in range(2))
+    once, again = (
+        answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
+        for _ in range(2)
+    )
 
-    assert decisions(kept, ticket) == [("dsr_approve", "officer")]
+    assert decisions(kept, ticket) == [("dsr_approve:unlawful", "officer")]
     assert (once.goes_on, again.goes_on) == (f"{ticket}--2", f"{ticket}--2")
 
 
@@ -447,11 +478,11 @@ def test_who_takes_over_while_an_answer_is_recorded_comes_after_it(kept, monkeyp
         carry(*arguments)
 
     monkeypatch.setattr(leading, "_carry", meanwhile)
-    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+    answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
     deputy.join(30)
 
     assert [stretch.question for stretch in taken] == ["second"]
-    assert decisions(kept, ticket) == [("dsr_approve", "officer")]
+    assert decisions(kept, ticket) == [("dsr_approve:unlawful", "officer")]
 
 
 def test_an_answer_whose_worker_was_killed_before_its_end_is_recorded_all_the_same(kept, monkeypatch):
@@ -466,13 +497,13 @@ def test_an_answer_whose_worker_was_killed_before_its_end_is_recorded_all_the_sa
     with monkeypatch.context() as broken:
         broken.setattr(leading, "_carry", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
-    again = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", scope=seen)
+            answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
+    again = answer(kept, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
 
     assert "Nothing was recorded" not in again.text
     assert "was recorded before" in again.text
     assert (again.state, again.goes_on) == ("approved", f"{ticket}--2")
-    assert decisions(kept, ticket) == [("dsr_approve", "officer")]
+    assert decisions(kept, ticket) == [("dsr_approve:unlawful", "officer")]
     with kept.connect() as conn:
         assert leading.where(conn, ticket).run is None
 

@@ -206,7 +206,7 @@ def test_the_second_persons_no_takes_the_first_yes_back_for_good(kept):
 
     with pytest.raises(NotAllowed, match="dsr_approve"):
         carry_out(kept, ticket)
-    assert [e["reason"] for e in kept.events("ticket.moved") if e.get("reason")] == ["not_seconded"]
+    assert [e["reason"] for e in kept.events("ticket.moved") if e.get("reason")] == ["objected", "not_seconded"]
 
 
 def test_a_second_yes_that_is_older_than_the_first_does_not_count(kept):
@@ -334,6 +334,37 @@ def test_recordings_are_left_out_each_for_its_reason_or_none_is(kept):
         which = {first: "others_rights", other: "not_the_person"}
         assert fulfilling.leave_out(conn, kept.app.keyring, ticket, which, OFFICER).chosen == ()
     assert {r.recording: r.reason for r in kept.rows(reasons)} == which
+
+
+def test_an_erasure_is_approved_on_a_ground_of_its_own_and_nothing_else_is(kept):
+    erasure, access = proven(kept, opened(kept, Right.erasure)), proven(kept, opened(kept))
+
+    def yes(ticket, ground):
+        scope = preview(kept, ticket).scope
+        with kept.connect() as conn:
+            fulfilling.approve(
+                conn, kept.app.keyring, ticket, scope=scope, ground=ground, account="officer", actor=OFFICER
+            )
+
+    with pytest.raises(NotAllowed, match=r"ground that makes it due \(GDPR Art\. 17\(1\)\)"):
+        yes(erasure, None)
+    with pytest.raises(NotAllowed, match="goes with the yes to an erasure"):
+        yes(access, "unlawful")
+    assert kept.rows("select from decision") == []
+
+    yes(erasure, "consent_withdrawn")
+    assert kept.value("select action from decision") == "dsr_approve:consent_withdrawn"
+    assert kept.events("decision.made")[-1]["decided"] == "dsr_approve:consent_withdrawn"
+    assert kept.events("ticket.moved")[-1]["reason"] == "consent_withdrawn"
+
+
+def test_an_erasure_of_nothing_has_no_ground(kept):
+    ticket = proven(kept, opened(kept, Right.erasure, numbers=[NEW]))
+    preview(kept, ticket)
+    with kept.connect() as conn:
+        scope = fulfilling.seen(conn, ticket).scope
+        fulfilling.approve(conn, kept.app.keyring, ticket, scope=scope, account="officer", actor=OFFICER)
+    assert kept.value("select action from decision") == "dsr_approve"
 
 
 # --- access -----------------------------------------------------------------------------------------------------------

@@ -1282,6 +1282,12 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        guard="an erasure is approved on its ground",
+        change="on none",
+        edits=((FULFILLING, "    if ground is None and right is Right.erasure and seen.chosen:\n", "    if False:\n"),),
+        tests=(*rights("an_erasure_is_approved_on_a_ground_of_its_own_and_nothing_else_is"),),
+    ),
+    Mutation(
         guard="a ticket past its term is forgotten, with its salt",
         change="its salt stays",
         edits=((FULFILLING, "        subjects.forget(conn, row.ticket)\n", "        pass\n"),),

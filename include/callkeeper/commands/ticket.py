@@ -22,6 +22,7 @@ from callkeeper.tickets import (
     Call,
     Channel,
     ClosedAs,
+    ErasureGround,
     Evidence,
     Exclusion,
     ExtensionReason,
@@ -290,15 +291,20 @@ def exclude(ticket: str, recordings: tuple[UUID, ...], reason: Exclusion, accoun
 @group.command()
 @TICKET
 @click.option("--scope", "seen", required=True, help="The scope that the preview printed: your yes is to exactly this.")
+@click.option(
+    "--ground",
+    type=click.Choice(tickets.ERASURE_GROUNDS),
+    help="For an erasure: why it is due, GDPR Art. 17(1)(a) to (f).",
+)
 @AS
-def approve(ticket: str, seen: str, account: str | None) -> None:
-    """Says yes to what you saw. An erasure takes a second person's, and so does audio on weak evidence."""
+def approve(ticket: str, seen: str, ground: ErasureGround | None, account: str | None) -> None:
+    """Says yes to what you saw, to an erasure with its ground. That takes a second person's, and so does audio on weak evidence."""
     app, who = signed_in(account)
     with app.connect() as conn:
         whole = fulfilling.seen(conn, ticket).scope
         said = whole if len(seen) >= tickets.SCOPE_CHARACTERS and whole.hex().startswith(seen.lower()) else b""
         actor = app.actor(conn, account=who)
-        waits = fulfilling.approve(conn, app.keyring, ticket, scope=said, account=who, actor=actor)
+        waits = fulfilling.approve(conn, app.keyring, ticket, scope=said, ground=ground, account=who, actor=actor)
     click.echo(
         f"{ticket} is approved"
         + (f", and waits for a second person: callkeeper ticket second {ticket}" if waits else ".")

@@ -149,14 +149,29 @@ def decide(w: Work) -> str:
         raise NotAllowed("There is nothing to decide on now.", mend="Load the page again.")
     if w.sent.text("choice") == "approve":
         _same(w)
-        runs.say(w.conn, w.runs, t, "decide", "Approve", scope=w.sent.text("scope"), ground=None, extension_reason=None)
+        why = None
+        if w.sent.text("erasure_ground") or (t.right == "erasure" and fulfilling.seen(w.conn, w.ticket).chosen):
+            why = pick(w.sent, "erasure_ground", tickets.ERASURE_GROUNDS, "Say on which ground it is erased.")
+        runs.say(
+            w.conn,
+            w.runs,
+            t,
+            "decide",
+            "Approve",
+            scope=w.sent.text("scope"),
+            erasure_ground=why,
+            ground=None,
+            extension_reason=None,
+        )
         _require_moved(w, State.previewed)
         return "approved"
     ground = pick(w.sent, "ground", tickets.GROUNDS, "Say on which ground it is refused.")
     if t.right not in tickets.GROUNDS_OF[ground]:
         raise NotAllowed("This ground does not go with what is asked for.")
     fulfilling.note_reasons(w.conn, w.app.keyring, w.ticket, w.sent.text("reasons"), account=w.account, actor=w.actor)
-    runs.say(w.conn, w.runs, t, "decide", "Refuse", scope=None, ground=ground, extension_reason=None)
+    runs.say(
+        w.conn, w.runs, t, "decide", "Refuse", scope=None, erasure_ground=None, ground=ground, extension_reason=None
+    )
     _require_moved(w, State.previewed)
     return "refused"
 

@@ -163,10 +163,11 @@ def view(conn: db.Connection, app: wiring.App, reference: str, seat: Seat) -> di
     package = packaging.show(conn, reference) if seat.officer else None
     n, night = len(found.chosen), bool(leading.on_their_way(conn, reference))
     two = tickets.takes_two(t.right, t.identity, n)
+    first, why = _first(conn, reference)
     return {
         "t": t, "preview": found, "kept": found.chosen, "out": dict(out), "names": names, "tone": tone, "left": left,
         "scope": found.scope.hex()[:SCOPE_CHARACTERS], "step": next_step(t, seat, again=again, recordings=n, night=night), "night": night, "again": again,
-        "two": two, "first": _first(conn, reference), "mark": mark(t, stands),
+        "two": two, "first": first, "why": why, "mark": mark(t, stands),
         "works": _works(t, stands, two),
         "counts": {names.get(c, c): n for c, n in found.counts.items()},
         "days": sorted({f.started_at for f in found.chosen if f.started_at}),
@@ -207,8 +208,8 @@ def _restricts(conn: db.Connection, t: fulfilling.Ticket) -> bool:
     return stands
 
 
-def _first(conn: db.Connection, reference: str) -> str:
-    """Who said the first yes."""
+def _first(conn: db.Connection, reference: str) -> tuple[str, str]:
+    """Who said the first yes, and of an erasure on which ground."""
     found = decisions.find(conn, reference, "dsr_approve")
     conn.rollback()
-    return found.account if found else ""
+    return (found.account, found.action.partition(":")[2]) if found else ("", "")

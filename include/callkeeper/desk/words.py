@@ -90,6 +90,14 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "answered_by_hand": "answered by hand",
         "opened_in_error": "opened by mistake",
     },
+    "erasure_ground": {
+        "no_longer_needed": "it is no longer needed for what it was recorded for (Art. 17(1)(a))",
+        "consent_withdrawn": "the person has withdrawn their consent (Art. 17(1)(b))",
+        "objected": "the person objects, and nothing outweighs it (Art. 17(1)(c))",
+        "unlawful": "it was recorded or kept unlawfully (Art. 17(1)(d))",
+        "law_orders_it": "a law orders its erasure (Art. 17(1)(e))",
+        "offered_to_a_child": "it is of an online service that was offered to a child (Art. 17(1)(f))",
+    },
     "ground": {
         "manifestly_unfounded": "manifestly unfounded (Art. 12(5))",
         "excessive": "excessive (Art. 12(5))",
@@ -256,7 +264,12 @@ def told(event: Event) -> str:
         said = _SAID.get(action, action.partition(".")[2].replace("_", " "))
     if reason:
         known = next(
-            (WORDS[of][reason] for of in ("ground", "extension", "closed_as", "outcome") if reason in WORDS[of]), None
+            (
+                WORDS[of][reason]
+                for of in ("ground", "erasure_ground", "extension", "closed_as", "outcome")
+                if reason in WORDS[of]
+            ),
+            None,
         )
         said += f" ({known or str(reason).replace('_', ' ')})"
     return said

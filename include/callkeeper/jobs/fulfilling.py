@@ -32,6 +32,7 @@ from callkeeper.tickets import (
     Channel,
     ClosedAs,
     Correctable,
+    ErasureGround,
     Evidence,
     Exclusion,
     ExtensionReason,
@@ -760,10 +761,20 @@ class Agreed:
     """Whose last yes it was."""
 
 
-def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes, account: str, actor: Actor) -> bool:
+def approve(
+    conn: db.Connection,
+    keyring: Keyring,
+    ticket: str,
+    *,
+    scope: bytes,
+    ground: ErasureGround | None = None,
+    account: str,
+    actor: Actor,
+) -> bool:
     """The officer's yes to exactly what she saw; commits, and says whether a second person must say it too.
 
-    Raises ScopeChanged if it is not the same any more: then a new preview is due. NotAllowed to whoever is no officer.
+    ``ground``: of an erasure, why it is due, by GDPR Art. 17(1); its decision and its event have it. Raises ScopeChanged if it is
+    not the same any more: then a new preview is due. NotAllowed to whoever is no officer, and for an erasure without its ground.
     """
     decisions.require(conn, account, OFFICERS)
     row = _change(conn, ticket)
@@ -780,12 +791,19 @@ def approve(conn: db.Connection, keyring: Keyring, ticket: str, *, scope: bytes,
             "Nothing is put right by this yet.",
             mend=f"`callkeeper ticket correct {ticket}` says what; a statement of the person's may be all of it.",
         )
+    if ground is None and right is Right.erasure and seen.chosen:
+        raise NotAllowed(
+            "An erasure is approved on the ground that makes it due (GDPR Art. 17(1)).",
+            mend=f"One of: {', '.join(tickets.ERASURE_GROUNDS)}.",
+        )
+    if ground is not None and right is not Right.erasure:
+        raise NotAllowed(f"A ground goes with the yes to an erasure; {ticket} asks for {right}.")
     q = db.queries()
     q.confirm_found(conn, ticket=ticket)
     # An erased row knows nothing any more, and the answer lists what it was.
     answering.remember(conn, keyring, ticket)
-    decisions.record(conn, ticket, "dsr_approve", account, scope, actor)
-    move(conn, row, after, actor)
+    decisions.record(conn, ticket, f"dsr_approve:{ground}" if ground else "dsr_approve", account, scope, actor)
+    move(conn, row, after, actor, ground)
     conn.commit()
     return tickets.takes_two(right, row.identity, len(seen.chosen))
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from callkeeper import controllers, db, decisions, tickets
 from callkeeper.controllers import OFFICERS, SECONDERS
@@ -18,12 +18,13 @@ from callkeeper.errors import NotAllowed
 from callkeeper.jobs import carrying_out, fulfilling
 from callkeeper.jobs.approving import ScopeChanged
 from callkeeper.jobs.fulfilling import READERS, Ticket
-from callkeeper.tickets import SCOPE_CHARACTERS, Channel, ExtensionReason, Ground, Right, State, TicketId
+from callkeeper.tickets import SCOPE_CHARACTERS, ExtensionReason, Right, State, TicketId
 from callkeeper.trail.events import Actor
 
 if TYPE_CHECKING:
     from callkeeper.wiring import App
 
+_T = TypeVar("_T", bound=str)
 Question = Literal["decide", "second", "release", "deliver"]
 """What a run asks a person in Airflow, by the name of its task."""
 QUESTIONS: tuple[Question, ...] = get_args(Question)
@@ -480,15 +481,14 @@ def _carry(
     """The answer, as what ``fulfilling`` knows. Raises NotAllowed or ScopeChanged, having changed nothing."""
     match question, chosen:
         case "decide", "Approve":
-            scope = _scope(conn, ticket, params)
-            fulfilling.approve(conn, app.keyring, ticket, scope=scope, account=account, actor=actor)
+            scope, typed = _scope(conn, ticket, params), params.get("erasure_ground")
+            why = None if typed is None else _one_of(tickets.ERASURE_GROUNDS, typed, "erasure_ground")
+            fulfilling.approve(conn, app.keyring, ticket, scope=scope, ground=why, account=account, actor=actor)
         case "decide", "Refuse":
-            ground: Ground = _one_of(tickets.GROUNDS, params.get("ground"), "ground")  # type: ignore[assignment]  # one of them
+            ground = _one_of(tickets.GROUNDS, params.get("ground"), "ground")
             fulfilling.refuse(conn, app.keyring, ticket, ground, account=account, actor=actor)
         case "decide", "Extend":
-            reason: ExtensionReason = _one_of(
-                tickets.EXTENSION_REASONS, params.get("extension_reason"), "extension_reason"
-            )  # type: ignore[assignment]  # one of them
+            reason = _one_of(tickets.EXTENSION_REASONS, params.get("extension_reason"), "extension_reason")
             fulfilling.extend(conn, ticket, reason, actor)
         case "decide", "Ask for identity":
             fulfilling.ask(conn, ticket, "identity", actor)
@@ -503,7 +503,7 @@ def _carry(
         case "release", "Take back":
             carrying_out.take_back(conn, ticket, account, actor)
         case "deliver", "Delivered":
-            channel: Channel = _one_of(tickets.CHANNELS, params.get("channel"), "channel")  # type: ignore[assignment]  # one of them
+            channel = _one_of(tickets.CHANNELS, params.get("channel"), "channel")
             years = app.config.terms.tickets_years
             fulfilling.record_delivery(
                 conn, ticket, channel, years=years, account=account, actor=actor, keyring=app.keyring
@@ -522,8 +522,9 @@ def _scope(conn: db.Connection, ticket: str, params: Mapping[str, object]) -> by
     return whole if len(said) >= SCOPE_CHARACTERS and whole.hex().startswith(said) else b""
 
 
-def _one_of(known: tuple[str, ...], given: object, name: str) -> str:
-    if given not in known:
-        # Whatever was typed instead is not said again.
-        raise NotAllowed(f"The answer needs its {name.replace('_', ' ')}.", mend=f"One of: {', '.join(known)}.")
-    return str(given)
+def _one_of(known: tuple[_T, ...], given: object, name: str) -> _T:
+    for one in known:
+        if one == given:
+            return one
+    # Whatever was typed instead is not said again.
+    raise NotAllowed(f"The answer needs its {name.replace('_', ' ')}.", mend=f"One of: {', '.join(known)}.")

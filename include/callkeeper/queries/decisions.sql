@@ -3,9 +3,9 @@
 insert into decision (subject, action, account, scope) values (:subject, :action, :account, :scope) returning decision;
 
 -- name: find_decision^
--- The last decision on a subject.
+-- The last decision on a subject; an action may have a code after a colon.
 select decision, subject, action, account, scope, decided_at from decision
-where subject = :subject and action = :action order by decision desc limit 1;
+where subject = :subject and split_part(action, ':', 1) = :action order by decision desc limit 1;
 
 -- name: last_rehearsal^
 -- The last rehearsal that has ended.
