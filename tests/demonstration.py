@@ -52,7 +52,7 @@ def numbers_of_callers(home: Path) -> set[bytes]:
 def leaks_in_files(home: Path, needles: Iterable[bytes]) -> list[str]:
     """The files and object keys that hold one: logs of tasks and services (and the addresses in them), mails, reports, whatever was left."""
     wanted = list(needles)
-    found = []
+    found, logs = [], 0
     for file in [*home.rglob("*"), *(home / "stack").rglob("*.log"), *(home / "stack").rglob("*log*/*")]:
         inside = file.relative_to(home).parts
         a_log = ".log" in file.name or "log" in file.parent.name
@@ -62,7 +62,9 @@ def leaks_in_files(home: Path, needles: Iterable[bytes]) -> list[str]:
         )
         if file.is_file() and (a_log or not theirs):
             text = file.read_bytes()
+            logs += a_log
             found += [str(file.relative_to(home)) for needle in wanted if needle in text]
+    assert logs, "the logs were read"
     app = wiring.build(settings.load(home=home))
     for version in app.store.versions(""):
         found += ["an object's key" for needle in wanted if needle in version.key.encode()]

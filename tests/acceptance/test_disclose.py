@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from callkeeper import settings as settings_module
 from callkeeper import wiring
 from callkeeper.embedded.stack import Stack
 from callkeeper.jobs import disclosing
+from demonstration import leaks_in_databases, leaks_in_files
 
 AUTHORITY, REFERENCE = "Kanarialan poliisilaitos", "5530/R/987654/26"
 
@@ -39,7 +39,7 @@ def trigger(stack: Stack) -> Callable[..., str]:
     return run
 
 
-def test_two_runs_by_two_accounts_make_a_package_and_a_third_hands_it_over(home: Path, trigger):
+def test_two_runs_by_two_accounts_make_a_package_and_a_third_hands_it_over(home: Path, stack: Stack, trigger):
     app = wiring.build(settings_module.load(home=home))
     with app.connect() as conn:
         which = [
@@ -65,30 +65,6 @@ def test_two_runs_by_two_accounts_make_a_package_and_a_third_hands_it_over(home:
     with app.connect() as conn:
         given = disclosing.of_recordings(conn, which, officer=False, keyring=app.keyring)
     assert {(g.recording, g.recipient) for g in given} == {(recording, AUTHORITY) for recording in which}
-    assert not _leaks(home, [AUTHORITY.encode(), REFERENCE.encode(), passphrase.encode()])
-
-
-def _leaks(home: Path, secrets: list[bytes]) -> list[str]:
-    """Where Airflow's database, ours, or a log holds one of these."""
-    stack, found = Stack(home), list[str]()
-    for database in ("airflow", "callkeeper"):
-        with psycopg.connect(
-            host="127.0.0.1", port=stack.ports["postgres"], user="postgres", password=stack.secrets.get("postgres_password"), dbname=database
-        ) as conn:  # fmt: skip
-            tables = conn.execute(
-                "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
-            ).fetchall()
-            for schema, table in tables:
-                query = psycopg.sql.SQL("copy (select * from {}) to stdout").format(
-                    psycopg.sql.Identifier(schema, table)
-                )
-                with conn.cursor() as cursor, cursor.copy(query) as copy:
-                    content = b"".join(bytes(block) for block in copy)
-                found += [
-                    f"{database}.{table}" for secret in secrets if secret in content or secret.hex().encode() in content
-                ]
-    logs = [
-        file for file in [*(home / "airflow" / "logs").rglob("*"), *(home / "stack").glob("*.log")] if file.is_file()
-    ]
-    assert logs
-    return found + [str(file) for file in logs for secret in secrets if secret in file.read_bytes()]
+    secrets = [AUTHORITY.encode(), REFERENCE.encode(), passphrase.encode()]
+    assert leaks_in_files(home, secrets) == []
+    assert leaks_in_databases(stack, secrets) == []

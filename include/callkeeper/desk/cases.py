@@ -14,7 +14,7 @@ from callkeeper import db, disclosures, wiring
 from callkeeper.blockers import Predicate
 from callkeeper.clock import day_bounds_utc
 from callkeeper.desk.acts import uuid
-from callkeeper.desk.forms import FormStale, SentBefore, once
+from callkeeper.desk.forms import SentBefore, once
 from callkeeper.desk.intake import a_day, lines, numbers, pick
 from callkeeper.desk.pages import Pages, advice
 from callkeeper.desk.seat import Door, Host, Seat, Sent, actor
@@ -47,7 +47,7 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
 
         try:
             path = once(app, sent.form, sent.seat.account, done)
-        except (FormStale, SentBefore):
+        except SentBefore:
             raise
         except CallkeeperError as wrong:
             return page(request, sent.seat, status=409, typed=sent, wrong=wrong.what, mend=advice(wrong))

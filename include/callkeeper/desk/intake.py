@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from callkeeper import db, tickets, wiring
 from callkeeper.clock import HELSINKI, helsinki_day
-from callkeeper.desk.forms import FormStale, SentBefore, once
+from callkeeper.desk.forms import SentBefore, once
 from callkeeper.desk.pages import Pages, advice
 from callkeeper.desk.seat import Door, Host, Seat, Sent, actor
 from callkeeper.errors import CallkeeperError, NotAllowed
@@ -48,7 +48,7 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
         app = host.app()
         try:
             path = once(app, sent.form, sent.seat.account, lambda: _take_in(app, sent))
-        except (FormStale, SentBefore):
+        except SentBefore:
             raise
         except CallkeeperError as wrong:
             return pages.show(

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from callkeeper import db, decisions, tickets, wiring
 from callkeeper.desk import words
 from callkeeper.desk.acts import ACTS, MUTE_ROWS, SECONDS, Act, Work
-from callkeeper.desk.forms import FormStale, SentBefore, once
+from callkeeper.desk.forms import SentBefore, once
 from callkeeper.desk.intake import lines
 from callkeeper.desk.pages import Pages, advice
 from callkeeper.desk.runs import Runs
@@ -106,7 +106,7 @@ def routes(host: Host, door: Door, pages: Pages) -> APIRouter:
 
         try:
             path = once(app, sent.form, sent.seat.account, done)
-        except (FormStale, SentBefore):
+        except SentBefore:
             raise
         except CallkeeperError as wrong:
             return page(
