@@ -18,8 +18,8 @@ from callkeeper.demo.drop import deliver_later, make_drop, make_old_days
 from callkeeper.demo.letting_go import let_go, old_days
 from callkeeper.demo.stage import Stage, console
 from callkeeper.embedded import stack as embedded
+from callkeeper.embedded.installation import FIRST_DAY
 from callkeeper.embedded.secrets import write_private
-from callkeeper.embedded.stack import FIRST_DAY
 from callkeeper.errors import NotAllowed, SetupFailed
 from callkeeper.jobs.balancing import table
 

@@ -17,7 +17,7 @@ from typing import IO
 import psycopg
 from psycopg import sql
 
-from callkeeper import __version__, db
+from callkeeper import __version__, db, roles
 from callkeeper.clock import HELSINKI
 from callkeeper.embedded import airflow
 from callkeeper.embedded.secrets import Secrets, write_private
@@ -75,7 +75,8 @@ def write_settings(file: Path, ours: Mapping[str, str], *, once: Mapping[str, st
 
 
 def make_passwords(secrets: Secrets) -> None:
-    """The database roles' passwords and the store identities' keys, under the names that the settings read."""
+    """The database roles' passwords, the store identities' keys and the tasks' own account, under the names that the settings read."""
+    secrets.put("callkeeper_airflow_password", secrets.get(f"airflow_{airflow.NOTES_ACCOUNT}_password"))
     for role in db.ROLES:
         secrets.get(f"callkeeper_db_{role}_password")
     for identity, setting in (
@@ -89,7 +90,9 @@ def make_passwords(secrets: Secrets) -> None:
         secrets.put(f"callkeeper_{setting}_secret_key", secret_key)
 
 
-def make_databases(superuser: psycopg.Connection[object], settings: Settings, secrets: Secrets, *, account: str) -> None:
+def make_databases(
+    superuser: psycopg.Connection[object], settings: Settings, secrets: Secrets, *, account: str
+) -> None:
     """Roles, databases and the newest schema, the keys registered; at the newest already, it changes nothing."""
     passwords = {role: secrets.get(f"callkeeper_db_{role}_password") for role in db.ROLES}
     db.ensure_roles(superuser, passwords, settings.db_name)
@@ -117,11 +120,14 @@ def prepare_airflow(
     version = f"prepared by {metadata.version('apache-airflow')}, {metadata.version('apache-airflow-providers-fab')}, {_accounts_version()}"
     if _comment(superuser) == version:
         return False
-    passwords = {account.name: secrets.get(f"airflow_{account.name}_password") for account in airflow.ACCOUNTS}
+    accounts = [
+        (a.name, a.role, a.title, f"{a.name}@localhost", secrets.get(f"airflow_{a.name}_password"))
+        for a in airflow.ACCOUNTS
+    ]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "callkeeper.embedded.airflow_accounts"],
         env={**os.environ, **environment},
-        input=json.dumps(passwords).encode(),
+        input=json.dumps({"migrate": True, "accounts": accounts}).encode(),
         stdout=output,
         stderr=output,
         check=False,
@@ -161,4 +167,4 @@ def _comment(superuser: psycopg.Connection[object]) -> str | None:
 
 def _accounts_version() -> str:
     """Changes when the roles or accounts do."""
-    return hashlib.sha256(repr((airflow.ACCOUNTS, sorted(airflow.ROLES.items()))).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr((airflow.ACCOUNTS, sorted(roles.PERMISSIONS.items()))).encode()).hexdigest()[:12]

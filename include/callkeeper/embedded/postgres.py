@@ -20,10 +20,15 @@ from callkeeper.embedded.secrets import private_folder, write_private
 from callkeeper.embedded.server import Server
 from callkeeper.errors import SetupFailed
 
-_SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    # A socket's path may have 107 bytes at most, which a deep folder exceeds; and TCP with a password serves everybody alike.
-    "unix_socket_directories": "",
+# Any server of ours is made and run so; docker-compose.yaml's too.
+MADE_WITH = (
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+)
+RUN_WITH = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -32,6 +37,11 @@ _SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "log_parameter_max_length_on_error": "0",
+}
+_HERE = {
+    "listen_addresses": "127.0.0.1",
+    # A socket's path may have 107 bytes at most, which a deep folder exceeds; and TCP with a password serves everybody alike.
+    "unix_socket_directories": "",
 }
 
 
@@ -84,7 +94,7 @@ class Postgres(Server):
         return list(_as_ordinary_user())
 
     def command(self) -> list[str]:
-        settings = {**_SETTINGS, "port": str(self.port), "fsync": "on" if self.fsync else "off"}
+        settings = {**_HERE, **RUN_WITH, "port": str(self.port), "fsync": "on" if self.fsync else "off"}
         if not self.fsync:
             settings |= {"synchronous_commit": "off", "full_page_writes": "off"}
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
@@ -125,11 +135,7 @@ class Postgres(Server):
                     f"--pgdata={attempt}",
                     "--username=postgres",
                     f"--pwfile={password}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
+                    *MADE_WITH,
                     *([] if self.fsync else ["--no-sync"]),
                 ],
                 capture_output=True,

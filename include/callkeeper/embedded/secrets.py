@@ -32,7 +32,8 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def _token() -> str:
+def token() -> str:
+    """A password that nobody types."""
     return secrets.token_urlsafe(24)
 
 
@@ -42,7 +43,7 @@ class Secrets:
     def __init__(self, folder: Path) -> None:
         self.folder = private_folder(folder)
 
-    def get(self, name: str, make: Callable[[], str] = _token) -> str:
+    def get(self, name: str, make: Callable[[], str] = token) -> str:
         """The secret of that name, made when it is asked for the first time."""
         path = self.folder / name
         if not path.exists():

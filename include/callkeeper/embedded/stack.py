@@ -6,41 +6,29 @@ import contextlib
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 
-import psycopg
-from psycopg import sql
-
-from callkeeper import __version__, db, roles
 from callkeeper import settings as settings_module
-from callkeeper.clock import HELSINKI
-from callkeeper.embedded import airflow
+from callkeeper.embedded import airflow, installation
 from callkeeper.embedded.ports import is_free, kept_ports
 from callkeeper.embedded.postgres import Postgres
-from callkeeper.embedded.secrets import Secrets, private_folder, write_private
+from callkeeper.embedded.secrets import Secrets, private_folder
 from callkeeper.embedded.server import Server
-from callkeeper.embedded.store import ANCHOR, BUCKETS, RECORDINGS, REGION, SeaweedFS
+from callkeeper.embedded.store import BUCKETS, SeaweedFS
 from callkeeper.embedded.store import PORTS as STORE_PORTS
 from callkeeper.embedded.supervision import Program, Supervisor
 from callkeeper.errors import SetupFailed
-from callkeeper.pseudonyms import Keyring, register
+from callkeeper.pseudonyms import Keyring
 from callkeeper.settings import Settings
-from callkeeper.trail.append import append
-from callkeeper.trail.events import Actor, KeyRotated
 from callkeeper.trail.notes import SealKeys
 
 Say = Callable[[str], None]
 
-FIRST_DAY = "CALLKEEPER_IMPORT_FIRST_DAY"
 BASIS = ("postgres", "store", "mail")
 PROGRAMS = (*BASIS, *airflow.PROGRAMS)
 _PORT_NAMES = ("postgres", "mail", "airflow-api-server", "supervisor", *(f"store_{name}" for name in STORE_PORTS))
@@ -116,85 +104,34 @@ class Stack:
 
     def configure(self) -> None:
         """Writes ``callkeeper.env`` and the secrets that the settings read. Lines that a person added stay."""
-        for role in db.ROLES:
-            self.secrets.get(f"callkeeper_db_{role}_password")
-        for identity, setting in (("importer", ""), ("destroyer", "destroyer_"), ("holder", "holder_")):
-            access_key, secret_key = self.store.credentials(identity)
-            self.secrets.put(f"callkeeper_store_{setting}access_key", access_key)
-            self.secrets.put(f"callkeeper_store_{setting}secret_key", secret_key)
-        access_key, secret_key = self.store.credentials("sealer")
-        self.secrets.put("callkeeper_anchor_access_key", access_key)
-        self.secrets.put("callkeeper_anchor_secret_key", secret_key)
-        ours = {
-            "CALLKEEPER_KEYS_DIR": str(self.home / "keys"),
-            "CALLKEEPER_TRAIL_KEYS_DIR": str(self.home / "trail-keys"),
-            "CALLKEEPER_WITNESS_DIR": str(self.home / "witness"),
-            "CALLKEEPER_DB_HOST": "127.0.0.1",
-            "CALLKEEPER_DB_PORT": str(self.ports["postgres"]),
-            "CALLKEEPER_STORE_ENDPOINT": self.store.endpoint,
-            "CALLKEEPER_STORE_REGION": REGION,
-            "CALLKEEPER_STORE_BUCKET": RECORDINGS,
-            "CALLKEEPER_ANCHOR_BUCKET": ANCHOR,
-            "CALLKEEPER_SMTP_HOST": "127.0.0.1",
-            "CALLKEEPER_SMTP_PORT": str(self.ports["mail"]),
-            "CALLKEEPER_AIRFLOW_URL": self.url,
-        }
-        file = self.home / "callkeeper.env"
-        old = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        theirs = [line for line in old if line.partition("=")[0] not in ours]
-        if not any(line.startswith(FIRST_DAY) for line in theirs):
-            # Chosen once: from here on no day is left out, whatever happens to a night.
-            theirs.append(f"{FIRST_DAY}='{datetime.now(HELSINKI).date() - timedelta(days=1)}'")
-        lines = [*theirs, *(f"{name}='{value}'" for name, value in ours.items())]
-        if lines != old:
-            write_private(file, "\n".join(lines) + "\n")
+        installation.make_passwords(self.secrets)
+        places = installation.Places(
+            home=self.home,
+            db_host="127.0.0.1",
+            db_port=self.ports["postgres"],
+            store_endpoint=self.store.endpoint,
+            smtp_host="127.0.0.1",
+            smtp_port=self.ports["mail"],
+            airflow_url=self.url,
+        )
+        installation.write_settings(self.home / "callkeeper.env", places.settings())
 
     def make_databases(self) -> None:
         """Roles, databases and the newest schema; at the newest already, it changes nothing."""
-        passwords = {role: self.secrets.get(f"callkeeper_db_{role}_password") for role in db.ROLES}
-        settings = self.settings
         with self.postgres.connect() as superuser:
-            db.ensure_roles(superuser, passwords, settings.db_name)
-            _ensure_airflow_database(superuser, self.secrets.get("airflow_db_password"))
-        db.migrate(settings)
-        with db.connect(settings) as conn:
-            keys = register(conn, Keyring.load(settings.keys_dir))
-            made = [KeyRotated(key_id=key.key_id, purpose=key.purpose, change="created") for key in keys]
-            append(conn, Actor(account="callkeeper up", rule=__version__), made)
-            conn.commit()
+            installation.make_databases(superuser, self.settings, self.secrets, account="callkeeper up")
 
     def prepare_airflow(self) -> bool:
         """Migrates Airflow's database and makes its accounts, if this version has not done so; says whether it had to."""
-        version = f"prepared by {metadata.version('apache-airflow')}, {metadata.version('apache-airflow-providers-fab')}, {_accounts_version()}"
-        with self.postgres.connect() as superuser:
-            if _comment(superuser) == version:
-                return False
         private_folder(self.home / "airflow")
-        own = self.secrets.get(f"airflow_{airflow.NOTES_ACCOUNT}_password")
-        self.secrets.put("callkeeper_airflow_password", own)
-        accounts = [
-            (a.name, a.role, a.title, f"{a.name}@localhost", self.secrets.get(f"airflow_{a.name}_password"))
-            for a in airflow.ACCOUNTS
-        ]
         log = self.data / "airflow-accounts.log"
-        with log.open("ab") as output:
-            done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", "callkeeper.embedded.airflow_accounts"],
-                env={**os.environ, **self.airflow_environment()},
-                input=json.dumps({"migrate": True, "accounts": accounts}).encode(),
-                stdout=output,
-                stderr=output,
-                check=False,
-                cwd=self.data,
-            )
-        if done.returncode != 0:
-            raise SetupFailed("Airflow's database could not be prepared.", mend=f"See {log}.")
-        with self.postgres.connect() as superuser:
-            # In the database itself, so that it can't be said of another one.
-            superuser.execute(
-                sql.SQL("comment on database {} is {}").format(sql.Identifier(airflow.DATABASE), sql.Literal(version))
-            )
-        return True
+        try:
+            with self.postgres.connect() as superuser, log.open("ab") as output:
+                return installation.prepare_airflow(
+                    superuser, self.secrets, self.airflow_environment(), output=output, folder=self.data
+                )
+        except SetupFailed as wrong:
+            raise SetupFailed(wrong.what, mend=f"See {log}.") from None
 
     def health(self) -> dict[str, str]:
         """What Airflow says of its components; empty while it doesn't answer."""
@@ -307,36 +244,6 @@ def _refuse_taken_ports(stack: Stack) -> None:
                 f"Port {port} on 127.0.0.1, which was chosen for {name}, is taken by another program.",
                 mend=f"Stop that program, or delete {stack.data / 'ports.json'}: new ports are chosen then.",
             )
-
-
-def _ensure_airflow_database(superuser: psycopg.Connection[object], password: str) -> None:
-    role, database = sql.Identifier(airflow.ROLE), sql.Identifier(airflow.DATABASE)
-    exists = superuser.execute("select 1 from pg_roles where rolname = %s", (airflow.ROLE,)).fetchone()
-    verb = sql.SQL("alter" if exists else "create")
-    superuser.execute(
-        sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole password {}").format(
-            verb, role, sql.Literal(password)
-        )
-    )
-    if not superuser.execute("select 1 from pg_database where datname = %s", (airflow.DATABASE,)).fetchone():
-        superuser.execute(
-            sql.SQL("create database {} owner {} encoding 'UTF8' template template0").format(database, role)
-        )
-        superuser.execute(sql.SQL("revoke all on database {} from public").format(database))
-
-
-def _comment(superuser: psycopg.Connection[object]) -> str | None:
-    row = superuser.execute(
-        "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", (airflow.DATABASE,)
-    ).fetchone()
-    return row[0] if isinstance(row, tuple) else None
-
-
-def _accounts_version() -> str:
-    """Changes when the roles or accounts do."""
-    import hashlib
-
-    return hashlib.sha256(repr((airflow.ACCOUNTS, sorted(roles.PERMISSIONS.items()))).encode()).hexdigest()[:12]
 
 
 def _wait_healthy(stack: Stack, seconds: float = 240) -> None:

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from callkeeper.embedded.secrets import Secrets, private_folder, write_private
+from callkeeper.embedded.secrets import Secrets, private_folder, token, write_private
 from callkeeper.embedded.server import Server
 from callkeeper.errors import SetupFailed
 
@@ -44,12 +44,18 @@ _MAY = {
 _MAY_ANCHOR = {"sealer": ("GetObject", "GetObjectVersion", "GetObjectRetention", "PutObject", "PutObjectRetention")}
 IDENTITIES = ("admin", *_MAY, *_MAY_ANCHOR)
 
-_SIGNING_KEYS = {
-    "WEED_JWT_SIGNING_KEY": "store_jwt_write",
-    "WEED_JWT_SIGNING_READ_KEY": "store_jwt_read",
-    "WEED_JWT_FILER_SIGNING_KEY": "store_jwt_filer_write",
-    "WEED_JWT_FILER_SIGNING_READ_KEY": "store_jwt_filer_read",
+WRITE_THROUGH = "fs.configure -locationPrefix=/buckets/ -fsync -apply"
+"""The store's own command that makes every write of an object wait until it is on disk."""
+
+SECRETS: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "WEED_S3_SSE_KEK": ("store_sse_kek", lambda: random.token_hex(32)),
+    # Without these, whoever can reach the inner HTTP ports could read and write past S3's identities.
+    "WEED_JWT_SIGNING_KEY": ("store_jwt_write", token),
+    "WEED_JWT_SIGNING_READ_KEY": ("store_jwt_read", token),
+    "WEED_JWT_FILER_SIGNING_KEY": ("store_jwt_filer_write", token),
+    "WEED_JWT_FILER_SIGNING_READ_KEY": ("store_jwt_filer_read", token),
 }
+"""The server's variables that are secret: the secret's name, and how it is made."""
 
 
 class SeaweedFS(Server):
@@ -70,18 +76,16 @@ class SeaweedFS(Server):
 
     def credentials(self, identity: str) -> tuple[str, str]:
         """Access key and secret key of one of IDENTITIES."""
-        return f"callkeeper-{identity}", self.secrets.get(f"store_{identity}_secret_key")
+        return credentials(self.secrets, identity)
 
     def prepare(self) -> None:
         private_folder(self.folder)
         self.forget_sockets()
-        write_private(self._identities, json.dumps(self._configuration(), indent=1))
+        write_private(self._identities, identities(self.secrets))
 
     def environment(self) -> Mapping[str, str]:
         return {
-            "WEED_S3_SSE_KEK": self.secrets.get("store_sse_kek", lambda: random.token_hex(32)),
-            # Without these, whoever can reach the inner HTTP ports could read and write past S3's identities.
-            **{variable: self.secrets.get(name) for variable, name in _SIGNING_KEYS.items()},
+            **{variable: self.secrets.get(name, make) for variable, (name, make) in SECRETS.items()},
             # One volume a bucket at first, not seven: a volume's file is small change on a laptop.
             "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
         }
@@ -129,32 +133,15 @@ class SeaweedFS(Server):
 
     def client(self, identity: str = "admin") -> Any:
         """A boto3 S3 client of that identity."""
-        import boto3
-        from botocore.config import Config
-
-        access_key, secret_key = self.credentials(identity)
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            region_name=REGION,
-            config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=60),
-        )
+        return client(self.endpoint, *self.credentials(identity))
 
     def make_bucket(self, bucket: str = RECORDINGS) -> None:
-        """Makes a bucket with versions, Object Lock and encryption, and no default rule; one that is there stays as it is."""
-        client = self.client()
-        if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
-            client.create_bucket(
-                Bucket=bucket, ObjectLockEnabledForBucket=True, CreateBucketConfiguration={"LocationConstraint": REGION}
-            )
-        encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-        client.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encrypted)
+        """Makes a bucket as ``make_bucket`` below does."""
+        make_bucket(self.client(), bucket)
 
     def write_through(self) -> None:
         """Makes every write of an object wait until it is on disk (fsync)."""
-        self._shell("fs.configure -locationPrefix=/buckets/ -fsync -apply")
+        self._shell(WRITE_THROUGH)
 
     def writes_through(self) -> bool:
         """Whether writes are fsynced."""
@@ -164,25 +151,6 @@ class SeaweedFS(Server):
     @property
     def _identities(self) -> Path:
         return self.folder.with_name("store-identities.json")
-
-    def _configuration(self) -> dict[str, Any]:
-        """Identities with policies: SeaweedFS' plain "Write" would include deleting versions."""
-
-        def identity(name: str) -> dict[str, Any]:
-            access_key, secret_key = self.credentials(name)
-            return {"name": name, "credentials": [{"accessKey": access_key, "secretKey": secret_key}]}
-
-        return {
-            "identities": [
-                {**identity("admin"), "actions": ["Admin"]},
-                *({**identity(name), "policyNames": [name]} for name in (*_MAY, *_MAY_ANCHOR)),
-            ],
-            "policies": [
-                {"name": name, "content": json.dumps(_policy(bucket, actions))}
-                for bucket, identities in ((RECORDINGS, _MAY), (ANCHOR, _MAY_ANCHOR))
-                for name, actions in identities.items()
-            ],
-        }
 
     def forget_sockets(self) -> None:
         """SeaweedFS leaves its inner sockets in /tmp when it is killed; where they are cannot be set."""
@@ -216,6 +184,57 @@ class SeaweedFS(Server):
         if done.returncode != 0:
             raise SetupFailed(f"The store refused: {line}", mend=f"See {self.log}.")
         return done.stdout
+
+
+def credentials(secrets: Secrets, identity: str) -> tuple[str, str]:
+    """Access key and secret key of one of IDENTITIES."""
+    return f"callkeeper-{identity}", secrets.get(f"store_{identity}_secret_key")
+
+
+def identities(secrets: Secrets) -> str:
+    """The server's file of identities, with policies: SeaweedFS' plain "Write" would include deleting versions."""
+
+    def identity(name: str) -> dict[str, Any]:
+        access_key, secret_key = credentials(secrets, name)
+        return {"name": name, "credentials": [{"accessKey": access_key, "secretKey": secret_key}]}
+
+    configuration = {
+        "identities": [
+            {**identity("admin"), "actions": ["Admin"]},
+            *({**identity(name), "policyNames": [name]} for name in (*_MAY, *_MAY_ANCHOR)),
+        ],
+        "policies": [
+            {"name": name, "content": json.dumps(_policy(bucket, actions))}
+            for bucket, its in ((RECORDINGS, _MAY), (ANCHOR, _MAY_ANCHOR))
+            for name, actions in its.items()
+        ],
+    }
+    return json.dumps(configuration, indent=1)
+
+
+def client(endpoint: str, access_key: str, secret_key: str) -> Any:
+    """A boto3 S3 client of whoever has these keys."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=REGION,
+        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=60),
+    )
+
+
+def make_bucket(admin: Any, bucket: str) -> None:
+    """Makes a bucket with versions, Object Lock and encryption, and no default rule; one that is there stays as it is."""
+    if bucket not in {found["Name"] for found in admin.list_buckets()["Buckets"]}:
+        admin.create_bucket(
+            Bucket=bucket, ObjectLockEnabledForBucket=True, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+    encrypted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    admin.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encrypted)
 
 
 def _policy(bucket: str, actions: tuple[str, ...]) -> dict[str, Any]:
