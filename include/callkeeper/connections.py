@@ -151,11 +151,7 @@ def _require_clock(opened: wiring.App, conn: db.Connection, context: Mapping[str
 def runbook(opened: wiring.App, dag_id: str) -> str:
     """Where a DAG's runbook can be read."""
     base = opened.settings.docs_url
-    return (
-        f"{base.rstrip('/')}/runbooks/{dag_id}.md"
-        if base
-        else f"{opened.settings.airflow_url.rstrip('/')}/dags/{dag_id}"
-    )
+    return f"{base.rstrip('/')}/runbooks/{dag_id}.md" if base else f"{opened.settings.airflow_link}/dags/{dag_id}"
 
 
 def tell_failure(context: Mapping[str, Any]) -> None:
@@ -374,7 +370,7 @@ def _tell_second(opened: wiring.App, ti: Any, stretch: Stretch) -> None:
     """To the officer and her deputies, who may be the second person, or know who is."""
     if not opened.settings.smtp_host:
         return
-    link = f"{opened.settings.airflow_url.rstrip('/')}/dags/{ti.dag_id}/runs/{ti.run_id}"
+    link = f"{opened.settings.airflow_link}/dags/{ti.dag_id}/runs/{ti.run_id}"
     text = f"{stretch.ticket} ({stretch.right}) is approved, and waits for a second person's yes:\n{link}\n"
     message = Message(subject=f"callkeeper: {stretch.ticket} waits for a second person", text=text)
     try:

@@ -143,6 +143,20 @@ class Settings(BaseSettings):
         description="The tasks' own account in Airflow (role `callkeeper_notes`), with which `doctor` looks for paused DAGs.",
     )
     airflow_password: SecretStr = Field(SecretStr(""), description="That account's password.")
+    airflow_public_url: str = Field(
+        "", description="Airflow's address as people see it, for links in mails; empty: CALLKEEPER_AIRFLOW_URL."
+    )
+    airflow_keep_days: int = Field(
+        400,
+        ge=200,
+        description="Days after which `airflow db clean` takes runs, tasks and logins out of Airflow's own database (in containers; "
+        "a request's run may wait for months, and a year's nights are compared with the last year's).",
+    )
+    airflow_log_days: int = Field(
+        190,
+        ge=1,
+        description="Days after which a task's log file goes (in containers): a recording's term, and a week.",
+    )
     docs_url: str = Field(
         "", description="Where the runbooks can be read; empty: the DAG's page in Airflow, which shows them."
     )
@@ -191,6 +205,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+    @property
+    def airflow_link(self) -> str:
+        """The beginning of a link into Airflow that a person follows."""
+        return (self.airflow_public_url or self.airflow_url).rstrip("/")
 
     @property
     def secrets_dir(self) -> Path:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import shutil
 import smtplib
 import stat
@@ -273,8 +274,13 @@ def _secrets(app: App) -> Iterator[Check]:
 
 
 def _private(area: str, folder: Path) -> Iterator[Check]:
-    """Folder 0700, files 0600: nobody else on the machine reads them."""
-    open_to_others = [p.name for p in [folder, *folder.iterdir()] if p.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+    """Folder 0700, files 0600: nobody else on the machine reads them.
+
+    A container's engine makes the folder into which it mounts secrets itself: that one is root's, and open to look at.
+    """
+    engines = folder.stat().st_uid == 0 != os.geteuid() and not folder.stat().st_mode & stat.S_IWOTH
+    looked_at = [*folder.iterdir()] if engines else [folder, *folder.iterdir()]
+    open_to_others = [p.name for p in looked_at if p.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
     if open_to_others:
         mend = f"chmod 700 {folder}; chmod 600 {folder}/*. If others use this machine, rotate what could be read."
         yield _fail(area, f"In {folder}, others than the owner may read or write {_some(open_to_others)}.", mend)

@@ -7,7 +7,7 @@ import json
 import os
 import secrets as random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -59,10 +59,18 @@ def _long_key() -> str:
     return random.token_urlsafe(64)
 
 
+KEYS: Mapping[str, Callable[[], str]] = {
+    "airflow_fernet_key": _fernet_key,
+    "airflow_secret_key": _long_key,
+    "airflow_jwt_secret": _long_key,
+}
+"""Airflow's keys: the secret's name, and how it is made."""
+
+
 def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> dict[str, str]:
     """Airflow's variables, secrets among them: for its processes only, never for a file or a log."""
     home = settings.home / "airflow"
-    url = f"http://127.0.0.1:{airflow_port}"
+    url = settings.airflow_url.rstrip("/")
     password = quote(secrets.get("airflow_db_password"), safe="")
     database = f"{ROLE}:{password}@{settings.db_host}:{settings.db_port}/{DATABASE}"
 
@@ -96,6 +104,8 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
             "conn_type": "smtp",
             "host": settings.smtp_host,
             "port": settings.smtp_port,
+            "login": settings.smtp_user,
+            "password": settings.smtp_password.get_secret_value(),
             "extra": {"disable_ssl": True, "disable_tls": True, "from_email": settings.mail_from},
         },
         "callkeeper_airflow": {
@@ -113,18 +123,18 @@ def environment(settings: Settings, secrets: Secrets, *, airflow_port: int) -> d
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__FERNET_KEY": secrets.get("airflow_fernet_key", _fernet_key),
+        "AIRFLOW__CORE__FERNET_KEY": secrets.get("airflow_fernet_key", KEYS["airflow_fernet_key"]),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{database}",
         # A run's parameters stay out of Airflow's own log table, refused ones too: somebody may type a number there. So do an answer's.
         "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "conf,params_input",
-        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__BASE_URL": settings.airflow_link,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(airflow_port),
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API__SECRET_KEY": secrets.get("airflow_secret_key", _long_key),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.get("airflow_jwt_secret", _long_key),
+        "AIRFLOW__API__SECRET_KEY": secrets.get("airflow_secret_key", KEYS["airflow_secret_key"]),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.get("airflow_jwt_secret", KEYS["airflow_jwt_secret"]),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",

@@ -27,17 +27,17 @@ class _Keeper:
         return "250 kept"
 
 
-def catcher(folder: Path, port: int) -> Controller:
-    """The catcher on 127.0.0.1, to be started and stopped."""
-    return Controller(_Keeper(folder), hostname="127.0.0.1", port=port)
+def catcher(folder: Path, port: int, host: str = "127.0.0.1") -> Controller:
+    """The catcher, to be started and stopped."""
+    return Controller(_Keeper(folder), hostname=host, port=port)
 
 
-def run(folder: Path, port: int) -> None:
+def run(folder: Path, port: int, host: str = "127.0.0.1") -> None:
     """Catches mails until it is told to end."""
     signals = {signal.SIGTERM, signal.SIGINT}
     # Blocked before the catcher's thread starts, so that only the waiting below gets them.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    keeper = catcher(folder, port)
+    keeper = catcher(folder, port, host)
     keeper.start()
     signal.sigwait(signals)
     keeper.stop()
