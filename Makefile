@@ -1,7 +1,7 @@
 # The one front door. `make` lists what there is; every target may be run again at any time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-faults soak mutations lint bench lock
+.PHONY: help setup demo up down status secrets test test-faults test-compose soak mutations lint bench lock
 # One recipe, one shell: a failing line ends it.
 .ONESHELL:
 .SHELLFLAGS := -euc
@@ -63,11 +63,17 @@ down: setup ## stop what `make up` started; data stay
 status: setup ## the last imports' balance, unfinished days, quarantine
 	@$(BIN)/callkeeper status
 
+secrets: setup ## make what docker-compose.yaml needs: .env, passwords, keys; overwrites none
+	@$(BIN)/python -m callkeeper.containers.secrets
+
 test: setup ## unit, integration, DAG and acceptance tests
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/dags tests/acceptance
 
 test-faults: setup ## crash, race and replay tests
 	@$(BIN)/python -m pytest tests/faults
+
+test-compose: setup ## run docker-compose.yaml: on your engine, or (Debian, root) on one that it brings along
+	@$(BIN)/python -m pytest -s tests/compose
 
 soak: setup ## faults in pairs and long stories of them, other ones each time, for SECONDS=1800 each
 	@SOAK_SECONDS=$(or $(SECONDS),1800) $(BIN)/python -m pytest -s tests/faults/test_crash_matrix.py tests/faults/test_state_machine.py
@@ -75,11 +81,14 @@ soak: setup ## faults in pairs and long stories of them, other ones each time, f
 mutations: setup ## take each guard away in a copy: a test must go red (ONLY=word: those with the word in them)
 	@$(BIN)/python tests/mutations/run.py $(ONLY)
 
-lint: setup ## ruff, mypy --strict, import-linter
+lint: setup ## ruff, mypy --strict, import-linter, docker-compose.yaml by compose itself
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	for profiles in celery local celery,mail local,mail,tools; do
+		CALLKEEPER_UID=1000 COMPOSE_PROFILES=$$profiles $(BIN)/docker-compose --env-file /dev/null config --quiet
+	done
 
 bench: setup ## measure import, deletion, the trail, its verification, the search for a person and an access package, against the bare database and store (SCALE=5m: live recordings, events)
 	@beyond=0

@@ -59,17 +59,19 @@ def commands(now: datetime, keep_days: int) -> list[list[str]]:
 
 def age_logs(folder: Path, *, older_than: datetime) -> int:
     """Deletes the log files that were last written before, and folders that are empty then; returns how many files."""
-    gone = 0
-    limit = older_than.timestamp()
-    for path in sorted(folder.rglob("*"), reverse=True):
-        # A running task may make a folder at any time: one that is not empty any more stays.
+    gone, limit = 0, older_than.timestamp()
+    found: dict[Path, float] = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.lstat().st_mtime
+    # A folder comes after what is in it. One that a running task makes something in is not empty any more, and stays.
+    for path in sorted((path for path, written in found.items() if written < limit), reverse=True):
         with contextlib.suppress(OSError):
-            if path.is_symlink() or path.is_file():
-                if path.lstat().st_mtime < limit:
-                    path.unlink()
-                    gone += 1
-            elif path.stat().st_mtime < limit:
+            if path.is_dir() and not path.is_symlink():
                 path.rmdir()
+            else:
+                path.unlink()
+                gone += 1
     return gone
 
 
