@@ -136,7 +136,7 @@ class Settings(BaseSettings):
 
     airflow_url: str = Field(
         "http://127.0.0.1:8080",
-        description="Airflow's own address, for links in mails; the command line signs in there if `callkeeper.env` says the same.",
+        description="Airflow's own address, as its programs reach it; the command line signs in there if `callkeeper.env` says the same.",
     )
     airflow_account: str = Field(
         "callkeeper",
