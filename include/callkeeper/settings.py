@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     )
 
     store_endpoint: str = Field("", description="URL of the S3 server; empty: AWS.")
+    store_on_this_machine: bool = Field(
+        False,
+        description="The S3 server is on this very machine, in a network that nothing else is in (docker-compose.yaml): it is spoken to without TLS.",
+    )
     store_region: str = Field("eu-north-1", description="Region of the bucket; must be in the EU/EEA.")
     store_bucket: str = Field(
         "callkeeper-recordings", description="Bucket of the recordings: versioned, Object Lock enabled, encrypted."

@@ -93,6 +93,7 @@ class App:
             access_key=access_key.get_secret_value(),
             secret_key=secret_key.get_secret_value(),
             region_allowed=controllers.region_allowed,
+            on_this_machine=s.store_on_this_machine and not s.anchor_endpoint,
         )
         return Anchor(vault, s.anchor_days)
 
@@ -110,6 +111,7 @@ class App:
             access_key=getattr(s, f"{identity}_access_key").get_secret_value(),
             secret_key=getattr(s, f"{identity}_secret_key").get_secret_value(),
             region_allowed=controllers.region_allowed,
+            on_this_machine=s.store_on_this_machine,
         )
 
     @cached_property

@@ -313,3 +313,14 @@ def test_logs_go_by_their_age_and_empty_folders_with_them(tmp_path):
     assert housekeeping.age_logs(tmp_path, older_than=now - timedelta(days=190)) == 1
     assert not old.parent.exists()
     assert young.exists()
+
+
+def test_a_store_on_this_machine_needs_no_tls(settings):
+    from callkeeper import wiring
+    from callkeeper.media.s3 import S3Store
+
+    opened = wiring.build(settings)
+    assert isinstance(opened.store, S3Store)
+    assert list(opened.store._ask_address()) == []
+    elsewhere = wiring.build(settings.model_copy(update={"anchor_endpoint": "http://anchor.example"}))
+    assert list(elsewhere.anchor.vault._ask_address()) != []

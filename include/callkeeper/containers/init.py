@@ -68,7 +68,7 @@ def _prepare(say: Any) -> None:
     faults = sum(_tell(check) for check in _doctor())
     if faults:
         raise SetupFailed(
-            f"{faults} things have to be mended first: the lines above that begin with `fail`.",
+            f"{faults} things have to be mended first: the lines above that begin with STOP.",
             mend="Then `docker compose up -d` again.",
         )
     say("ready")
@@ -125,10 +125,11 @@ def _doctor() -> Iterator[Mapping[str, str]]:
 
 def _tell(check: Mapping[str, str]) -> bool:
     """Says what was found; whether it stops everything."""
-    sys.stdout.write(f"           {check['verdict']:4}  {check['area']:13}  {check['what']}\n")
+    stops = check["verdict"] == "fail" and check["area"] in STOPS
+    sys.stdout.write(f"           {'STOP' if stops else check['verdict']:4}  {check['area']:13}  {check['what']}\n")
     if check["mend"]:
         sys.stdout.write(f"{'':32}{check['mend']}\n")
-    return check["verdict"] == "fail" and check["area"] in STOPS
+    return stops
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def make(data: Path, *, uid: int, port: int) -> None:
         SealKeys.create(data / "trail-keys", str(Settings.model_fields["trail_name"].default))
         ours = {
             **PLACES.settings(),
+            "CALLKEEPER_STORE_ON_THIS_MACHINE": "true",
             "CALLKEEPER_BACKUPS_LOCATION": str(BACKUPS),
             "CALLKEEPER_AIRFLOW_PUBLIC_URL": f"http://localhost:{port}",
         }

@@ -58,8 +58,8 @@ class S3Store:
     """One bucket of an S3 server; safe to use from several threads.
 
     An empty ``endpoint`` is AWS; empty keys are AWS's own chain (an instance's role). ``region_allowed`` says whether
-    a region is one that recordings may be kept in; ``attempts`` is how often botocore tries what may pass. Nothing
-    connects before the first call.
+    a region is one that recordings may be kept in; ``attempts`` is how often botocore tries what may pass;
+    ``on_this_machine``: nothing but this machine lies between here and the server. Nothing connects before the first call.
     """
 
     def __init__(
@@ -73,7 +73,9 @@ class S3Store:
         region_allowed: Callable[[str], bool] | None = None,
         connections: int = 16,
         attempts: int = 4,
+        on_this_machine: bool = False,
     ) -> None:
+        self._on_this_machine = on_this_machine
         self._endpoint, self._region, self._bucket, self._region_allowed = endpoint, region, bucket, region_allowed
         try:
             self._s3: Any = boto3.session.Session().client(
@@ -288,6 +290,8 @@ class S3Store:
 
     def _ask_address(self) -> Iterator[str]:
         where = urlsplit(self._endpoint)
+        if self._on_this_machine:
+            return
         if where.scheme == "http" and where.hostname not in ("127.0.0.1", "localhost", "::1"):
             yield "The store is spoken to without TLS. Give an https:// address."
 
