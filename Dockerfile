@@ -4,7 +4,7 @@ ARG AIRFLOW_IMAGE
 FROM ${AIRFLOW_IMAGE}
 
 COPY --chown=airflow:0 image.in requirements.txt /opt/airflow/
-RUN pip install --no-cache-dir --requirement /opt/airflow/image.in --constraint /opt/airflow/requirements.txt
+RUN pip install --no-cache-dir --disable-pip-version-check --requirement /opt/airflow/image.in --constraint /opt/airflow/requirements.txt
 
 # Root's, and readable for the containers' user, whoever that is: what runs cannot change its own code.
 USER root
