@@ -89,6 +89,7 @@ def _own(folder: Path) -> Iterator[Engine]:
     (folder / "config").mkdir(exist_ok=True)
     _choose_tables(folder, root, env)
     rules = subprocess.run(["iptables-save"], env=env, capture_output=True, check=True).stdout
+    links = _links()
     forward = Path("/proc/sys/net/ipv4/ip_forward")
     forwarded = forward.read_text()
     pid = folder / "dockerd.pid"
@@ -110,14 +111,22 @@ def _own(folder: Path) -> Iterator[Engine]:
     finally:
         server.terminate()
         server.wait(timeout=60)
-        links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=False).stdout
-        for name in (
-            "docker0",
-            *(f"br-{line.partition('br-')[2][:12]}" for line in links.splitlines() if ": br-" in line),
-        ):
+        for name in _links() - links:
             subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
+        for mounted in reversed(_mounted_under(folder)):
+            subprocess.run(["umount", mounted], capture_output=True, check=False)
         subprocess.run(["iptables-restore"], env=env, input=rules, capture_output=True, check=False)
         forward.write_text(forwarded)
+
+
+def _links() -> set[str]:
+    """The network's devices of this machine."""
+    return set(os.listdir("/sys/class/net"))
+
+
+def _mounted_under(folder: Path) -> list[str]:
+    places = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    return sorted(place for place in places if place.startswith(f"{folder}/"))
 
 
 def unpacked(folder: Path) -> Path:
