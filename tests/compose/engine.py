@@ -88,8 +88,7 @@ def _own(folder: Path) -> Iterator[Engine]:
     }
     (folder / "config").mkdir(exist_ok=True)
     _choose_tables(folder, root, env)
-    rules = subprocess.run(["iptables-save"], env=env, capture_output=True, check=True).stdout
-    links = _links()
+    rules, links, shims = _rules(env), _links(), Path("/run/containerd").exists()
     forward = Path("/proc/sys/net/ipv4/ip_forward")
     forwarded = forward.read_text()
     pid = folder / "dockerd.pid"
@@ -115,8 +114,24 @@ def _own(folder: Path) -> Iterator[Engine]:
             subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
         for mounted in reversed(_mounted_under(folder)):
             subprocess.run(["umount", mounted], capture_output=True, check=False)
-        subprocess.run(["iptables-restore"], env=env, input=rules, capture_output=True, check=False)
+        subprocess.run(["iptables-restore"], env=env, input=rules, text=True, capture_output=True, check=False)
         forward.write_text(forwarded)
+        Path(socket.removeprefix("unix://")).unlink(missing_ok=True)
+        if not shims:
+            shutil.rmtree("/run/containerd", ignore_errors=True)
+
+
+CHAINS = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}
+"""The kernel's own chains of the two tables that dockerd writes to."""
+
+
+def _rules(env: Mapping[str, str]) -> str:
+    """The rules for packets as they are; a table that is not there yet is an empty one."""
+    saved = subprocess.run(["iptables-save"], env=env, text=True, capture_output=True, check=True).stdout
+    for table, chains in CHAINS.items():
+        if f"*{table}\n" not in saved:
+            saved += "\n".join((f"*{table}", *(f":{chain} ACCEPT [0:0]" for chain in chains), "COMMIT", ""))
+    return saved
 
 
 def _links() -> set[str]:
