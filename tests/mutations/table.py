@@ -1920,6 +1920,7 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+<<<<<<< HEAD
         guard="the desk's door asks for a duty in [people]",
         change="a login is enough",
         edits=(("desk/seat.py", "if duties.isdisjoint(fulfilling.READERS):", "if not account:"),),
@@ -2042,6 +2043,36 @@ MUTATIONS = (
         change="either will do",
         edits=(("jobs/proving.py", "sum(abs(registered[one] - told[one]) for one in openings)", "0"),),
         tests=proving("an_opening_stands_in_the_register_and_in_the_trail"),
+=======
+        guard="no container runs as root",
+        change="whoever .env says",
+        edits=(("containers/secrets.py", "        if uid == 0:\n", "        if uid < 0:\n"),),
+        tests=("unit/test_compose.py::test_make_secrets_refuses_in_words_whom_the_containers_must_not_be",),
+    ),
+    Mutation(
+        guard="a secret is made once",
+        change="each time",
+        edits=(
+            (
+                "embedded/secrets.py",
+                "        if not path.exists():\n            write_private(path, make())\n",
+                "        write_private(path, make())\n",
+            ),
+        ),
+        tests=("unit/test_compose.py::test_secrets_are_the_owners_only_and_never_made_anew",),
+    ),
+    Mutation(
+        guard="who runs the tasks is said, and once",
+        change="somebody will",
+        edits=(("containers/environment.py", "    if len(named) != 1:\n", "    if len(named) > 2:\n"),),
+        tests=("unit/test_compose.py::test_who_runs_the_tasks_must_be_said_and_once",),
+    ),
+    Mutation(
+        guard="what leaves Airflow's database is copied nowhere",
+        change="into archive tables",
+        edits=(("containers/housekeeping.py", '[*words, "--skip-archive", "--yes"]', '[*words, "--yes"]'),),
+        tests=("unit/test_compose.py::test_airflows_tables_are_named_and_nothing_is_archived",),
+>>>>>>> bfb3413 (make secrets refuses root in words; the guards of the containers are in the table of mutations)
     ),
     Mutation(
         guard="a hand-over asks again whether it was agreed to and may be given",

@@ -202,6 +202,43 @@ def test_a_secret_that_is_missing_is_told_in_words(tmp_path):
         secrets.Given(tmp_path).get("redis_password")
 
 
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / ".env.example").write_text((PROJECT / ".env.example").read_text())
+    monkeypatch.setattr(secrets, "PROJECT", tmp_path)
+    return tmp_path
+
+
+def test_make_secrets_fills_in_who_the_containers_run_as_and_prints_the_logins(project, capsys):
+    secrets.main()
+    said, env = capsys.readouterr().out, (project / ".env").read_text()
+    (project / ".env").write_text(env + "MINE=1\n")
+    secrets.main()
+
+    uid = os.geteuid() or secrets.IMAGES_USER
+    assert f"\nCALLKEEPER_UID={uid}\n" in env
+    assert (project / ".env").read_text() == env + "MINE=1\n"
+    assert (project / "var" / "compose" / "secrets" / "postgres_password").stat().st_uid == uid
+    for account in airflow.ACCOUNTS:
+        assert (f"  {account.name:<9} " in said) == (account.name != airflow.NOTES_ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("CALLKEEPER_UID=0", "no container runs as root"),
+        ("CALLKEEPER_UID=", "CALLKEEPER_UID is missing in .env"),
+        ("CALLKEEPER_UID=me", "CALLKEEPER_UID is missing in .env"),
+    ],
+)
+def test_make_secrets_refuses_in_words_whom_the_containers_must_not_be(project, line, words):
+    (project / ".env").write_text(f"{line}\n")
+    with pytest.raises(SystemExit, match=words):
+        secrets.main()
+
+    assert not (project / "var").exists()
+
+
 def test_the_example_explains_and_sets_each_variable_that_the_file_asks_for():
     asked = set(re.findall(r"\$\{(\w+)", TEXT.replace("$${", "")))
     example = (PROJECT / ".env.example").read_text()
