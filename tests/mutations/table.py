@@ -1920,7 +1920,6 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-<<<<<<< HEAD
         guard="the desk's door asks for a duty in [people]",
         change="a login is enough",
         edits=(("desk/seat.py", "if duties.isdisjoint(fulfilling.READERS):", "if not account:"),),
@@ -2043,7 +2042,8 @@ MUTATIONS = (
         change="either will do",
         edits=(("jobs/proving.py", "sum(abs(registered[one] - told[one]) for one in openings)", "0"),),
         tests=proving("an_opening_stands_in_the_register_and_in_the_trail"),
-=======
+    ),
+    Mutation(
         guard="no container runs as root",
         change="whoever .env says",
         edits=(("containers/secrets.py", "        if uid == 0:\n", "        if uid < 0:\n"),),
@@ -2072,7 +2072,6 @@ MUTATIONS = (
         change="into archive tables",
         edits=(("containers/housekeeping.py", '[*words, "--skip-archive", "--yes"]', '[*words, "--yes"]'),),
         tests=("unit/test_compose.py::test_airflows_tables_are_named_and_nothing_is_archived",),
->>>>>>> bfb3413 (make secrets refuses root in words; the guards of the containers are in the table of mutations)
     ),
     Mutation(
         guard="a hand-over asks again whether it was agreed to and may be given",
