@@ -24,7 +24,7 @@ from callkeeper.embedded import airflow
 from callkeeper.embedded.stack import Login
 from callkeeper.errors import SetupFailed
 from callkeeper.jobs import fulfilling, leading
-from callkeeper.tickets import Right
+from callkeeper.tickets import SCOPE_CHARACTERS, Right
 
 ANSWERS = {
     "decide": ("Approve", {"scope": ""}),
@@ -92,7 +92,7 @@ def request(found: Stage) -> None:
         chosen, said = ANSWERS[question]
         if "scope" in said:
             with found.app.connect() as conn:
-                said = {"scope": fulfilling.seen(conn, ticket).scope.hex()[: leading.SCOPE_CHARACTERS]}
+                said = {"scope": fulfilling.seen(conn, ticket).scope.hex()[: SCOPE_CHARACTERS]}
         who = "approver" if question == "second" else "officer"
         found.say(f"{run}: {question}? {who} says {chosen}")
         _answer(found, who, run, question, chosen, said)

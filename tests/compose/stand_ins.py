@@ -76,7 +76,7 @@ def _airflow(root: Path) -> None:
     }
     env = {
         **given,
-        "PATH": "/usr/bin:/bin",
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/made-of",
         "SSL_CERT_FILE": "/made-of/trusted.crt",
         "UV_CACHE_DIR": "/made-of/cache",

@@ -109,8 +109,8 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    # Where it is named, our own engine's folder stays for the next time; else it goes.
-    kept = os.environ.get("CALLKEEPER_TEST_ENGINE")
+    # Where it is named, our own engine's folder stays for the next time; else it goes. So does a stack (hold.py).
+    kept, stays = os.environ.get("CALLKEEPER_TEST_ENGINE"), os.environ.get("CALLKEEPER_TEST_STACK")
     folder = Path(kept).resolve() if kept else tmp_path_factory.mktemp("engine")
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as ending:
@@ -126,13 +126,17 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
             said("stand-in images are made")
         else:
             said("the engine that answers here, and the real images")
-        stack = _prepared(found, tmp_path_factory.mktemp("compose"))
-        ending.callback(shutil.rmtree, stack.data, ignore_errors=True)
-        stack.compose("build", "airflow-init")
-        ending.callback(found.docker, "image", "rm", "--force", IMAGE)
-        said("the image is built")
-        ending.callback(stack.compose, *DOWN)
+        if stays and (Path(stays) / "data").exists():
+            yield _as_left(found, Path(stays))
+            return
+        stack = _prepared(found, Path(stays) if stays else tmp_path_factory.mktemp("compose"))
+        if not stays:
+            ending.callback(shutil.rmtree, stack.data, ignore_errors=True)
+            ending.callback(found.docker, "image", "rm", "--force", IMAGE)
+            ending.callback(stack.compose, *DOWN)
         ending.callback(_keep_logs, stack)
+        stack.compose("build", "airflow-init")
+        said("the image is built")
         try:
             stack.compose("up", "--detach", "--no-build")
         except AssertionError as wrong:
@@ -189,7 +193,16 @@ def _prepared(found: Engine, folder: Path) -> Composed:
     env = folder / "test.env"
     # COMPOSE_PROFILES is the command's, which some tests change.
     write_private(env, re.sub(r"^COMPOSE_PROFILES=.*$", "", said_in_env, flags=re.MULTILINE))
-    return Composed(found, data, f"callkeeper-test-{os.getpid()}", env, port, killed)
+    project = f"callkeeper-test-{os.getpid()}"
+    (folder / "stack.json").write_text(json.dumps([project, port, *map(str, killed)]))
+    return Composed(found, data, project, env, port, killed)
+
+
+def _as_left(found: Engine, folder: Path) -> Composed:
+    """The stack that an earlier run has left up."""
+    project, port, *killed = json.loads((folder / "stack.json").read_text())
+    first, second = map(date.fromisoformat, killed)
+    return Composed(found, folder / "data", project, folder / "test.env", port, (first, second))
 
 
 # --- up -----------------------------------------------------------------------------------------------------------------
