@@ -86,8 +86,10 @@ lint: setup ## ruff, mypy --strict, import-linter, docker-compose.yaml by compos
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	# The program itself: the script that its package puts beside Python's forgets how it ended.
+	compose="$$($(BIN)/python -c 'import compose; print(compose.__path__[0])')/docker-compose"
 	for profiles in celery local celery,mail local,mail,tools; do
-		CALLKEEPER_UID=1000 COMPOSE_PROFILES=$$profiles $(BIN)/docker-compose --env-file /dev/null config --quiet
+		CALLKEEPER_UID=1000 COMPOSE_PROFILES=$$profiles $$compose --env-file /dev/null config --quiet
 	done
 
 bench: setup ## measure import, deletion, the trail, its verification, the search for a person and an access package, against the bare database and store (SCALE=5m: live recordings, events)

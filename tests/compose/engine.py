@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import compose
+
 PROJECT = Path(__file__).resolve().parents[2]
-COMPOSE = Path(sys.executable).parent / "docker-compose"
+COMPOSE = Path(next(iter(compose.__path__))) / "docker-compose"
+"""The program itself: the script that its package puts beside Python's forgets how it ended."""
 PACKAGES = (
     "docker.io", "containerd", "runc", "tini", "debootstrap", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0",
     "libnfnetlink0", "libnetfilter-conntrack3", "libnftnl11",

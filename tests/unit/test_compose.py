@@ -7,11 +7,11 @@ import os
 import re
 import stat
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from engine import COMPOSE
 
 from callkeeper import __version__
 from callkeeper.containers import environment, healthy, housekeeping, places, secrets, service
@@ -26,7 +26,7 @@ TEXT = (PROJECT / "docker-compose.yaml").read_text()
 
 def _compose(profiles: str, *words: str) -> str:
     env = {"PATH": os.environ["PATH"], "CALLKEEPER_UID": "1000", "COMPOSE_PROFILES": profiles}
-    command = [str(Path(sys.executable).parent / "docker-compose"), "--env-file", os.devnull, *words]
+    command = [str(COMPOSE), "--env-file", os.devnull, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=PROJECT)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -254,6 +254,14 @@ def test_the_example_explains_and_sets_each_variable_that_the_file_asks_for():
 @pytest.mark.parametrize("profiles", PROFILES)
 def test_the_file_is_right_for_each_profile(profiles):
     _compose(profiles, "config", "--quiet")
+
+
+def test_a_file_that_is_wrong_is_refused(tmp_path):
+    wrong = tmp_path / "docker-compose.yaml"
+    wrong.write_text("services: {one: {image: postgres:18.4, mem: 1g}}\n")
+    done = subprocess.run([str(COMPOSE), "--file", str(wrong), "config", "--quiet"], capture_output=True, check=False)
+
+    assert done.returncode != 0
 
 
 def test_each_image_is_pinned_by_version(composed):
