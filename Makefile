@@ -73,7 +73,7 @@ test-faults: setup ## crash, race and replay tests
 	@$(BIN)/python -m pytest tests/faults
 
 test-compose: setup ## run docker-compose.yaml: on your engine, or (Debian, root) on one that it brings along
-	@$(BIN)/python -m pytest -s tests/compose
+	@$(BIN)/python -m pytest -rs -s tests/compose
 
 soak: setup ## faults in pairs and long stories of them, other ones each time, for SECONDS=1800 each
 	@SOAK_SECONDS=$(or $(SECONDS),1800) $(BIN)/python -m pytest -s tests/faults/test_crash_matrix.py tests/faults/test_state_machine.py

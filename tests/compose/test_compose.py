@@ -35,7 +35,7 @@ from callkeeper.trail import verify
 
 IMPORT = "import_recordings"
 IMAGE = "callkeeper-test:1"
-DOWN = ("--profile", "celery", "--profile", "tools", "down", "--volumes", "--remove-orphans", "--timeout", "60")
+DOWN = ("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "60")
 KILLED_CALLS = 200
 """Enough that a kill meets the import in its middle."""
 PATIENCE_SECONDS = 420
@@ -147,8 +147,9 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 
 def _keep_logs(stack: Composed) -> None:
     """For who wants to see what happened: CALLKEEPER_TEST_LOGS names a file."""
-    if file := os.environ.get("CALLKEEPER_TEST_LOGS"):
-        Path(file).write_text(stack.compose("logs", "--no-color", "--timestamps"))
+    file = os.environ.get("CALLKEEPER_TEST_LOGS")
+    if file and (logs := stack.compose("logs", "--no-color", "--timestamps")):
+        Path(file).write_text(logs)
 
 
 def images() -> dict[str, str]:
@@ -266,8 +267,9 @@ def test_the_demonstrations_day_goes_through_the_workers(composed: Composed):
     sys.stdout.write(told)
 
     said("the day: import, rehearsal, hold, night, reconciliation, seal, offline verification, prove")
-    assert "1 blocked" in told
-    assert "1 open at the vendor" in told
+    assert "60 due: 58 done, 1 blocked, 1 open at vendor" in told
+    assert "VERIFIED, to these sizes" in told
+    assert ": 19 kept, 1 broken, " in told
     with composed.airflow("data") as airflow:
         runs = airflow.scheduled(IMPORT)
         assert [run["state"] for run in runs] == ["success"]
@@ -411,6 +413,7 @@ def test_a_dump_comes_back_as_the_runbook_says(composed: Composed):
 
 
 def test_down_leaves_nothing_but_the_data(composed: Composed):
+    _keep_logs(composed)
     composed.compose(*DOWN)
     named = f"label=com.docker.compose.project={composed.project}"
 
