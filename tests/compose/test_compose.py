@@ -332,6 +332,10 @@ def test_a_worker_that_is_killed_in_mid_run_costs_nothing(composed: Composed):
     composed.compose("start", "airflow-worker")
 
     assert f"{KILLED_CALLS} kept" in _kept(composed, "killed-worker")
+    with composed.airflow("data") as airflow:
+        tasks = airflow.get(f"/dags/{IMPORT}/dagRuns/killed-worker/taskInstances", limit=100)["task_instances"]
+    # It was met in its middle.
+    assert max(task["try_number"] for task in tasks if "fetch" in task["task_id"]) > 1
     said("its run has ended right")
 
 
