@@ -92,7 +92,7 @@ def request(found: Stage) -> None:
         chosen, said = ANSWERS[question]
         if "scope" in said:
             with found.app.connect() as conn:
-                said = {"scope": fulfilling.seen(conn, ticket).scope.hex()[: SCOPE_CHARACTERS]}
+                said = {"scope": fulfilling.seen(conn, ticket).scope.hex()[:SCOPE_CHARACTERS]}
         who = "approver" if question == "second" else "officer"
         found.say(f"{run}: {question}? {who} says {chosen}")
         _answer(found, who, run, question, chosen, said)

