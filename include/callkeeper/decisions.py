@@ -25,6 +25,11 @@ class Decision:
     scope: bytes
     decided_at: datetime
 
+    @property
+    def code(self) -> str:
+        """Its ground or reason, where there is one: ``unlawful`` of ``dsr_approve:unlawful``; else empty."""
+        return self.action.partition(":")[2]
+
 
 def scope_of(ids: Iterable[UUID | str]) -> bytes:
     """The hash of what a person saw: SHA-256 over the ids, one a line, in their order as text. 32 bytes."""

@@ -125,7 +125,8 @@ def test_an_erasure_is_led_to_its_end_by_four_answers_and_a_night(live):
 
     first = answer(live, ticket, f"{ticket}--1", "decide", "Approve", erasure_ground="unlawful", scope=seen)
     assert (first.state, first.waits_for, first.goes_on) == ("approved", "second", f"{ticket}--2")
-    assert begin(live, ticket, f"{ticket}--2").question == "second"
+    second = begin(live, ticket, f"{ticket}--2")
+    assert (second.question, "- Ground: unlawful" in second.text) == ("second", True)
     assert answer(live, ticket, f"{ticket}--2", "second", "Approve", "approver", scope=seen).goes_on == f"{ticket}--3"
     night = begin(live, ticket, f"{ticket}--3")
     assert (night.state, night.waits_for, night.question) == ("carried_out", "night", None)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from callkeeper import controllers, tickets
+from callkeeper import controllers, decisions, tickets
 from callkeeper.clock import HELSINKI
 from callkeeper.commands import letter as letter_
 from callkeeper.commands import package as package_
@@ -319,7 +319,9 @@ def second(ticket: str, account: str | None) -> None:
     app, who = signed_in(account, controllers.SECONDERS)
     with app.connect() as conn:
         about, found = fulfilling.show(conn, ticket), fulfilling.seen(conn, ticket)
-        click.confirm(f"{about.right} of {_counted(found)}, identity {about.identity}: yes?", abort=True)
+        first = decisions.find(conn, ticket, "dsr_approve")
+        ground = f", because: {first.code.replace('_', ' ')}" if first is not None and first.code else ""
+        click.confirm(f"{about.right} of {_counted(found)}, identity {about.identity}{ground}: yes?", abort=True)
         fulfilling.second(conn, ticket, scope=found.scope, account=who, actor=app.actor(conn, account=who))
     click.echo(f"{ticket} has its second yes." + f" To carry it out: callkeeper ticket carry-out {ticket}")
 

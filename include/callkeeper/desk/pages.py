@@ -57,7 +57,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "word": words.word, "day": words.day, "moment": words.moment, "lasts": words.lasts, "counted": words.counted,
-        "left": words.left, "told": words.told, "position": words.position,
+        "left": words.left, "told": words.told, "position": words.position, "capital": words.capital,
     }  # fmt: skip
     made.globals |= {"version": version(), "words": words.WORDS}
     return made

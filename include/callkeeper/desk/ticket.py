@@ -49,7 +49,7 @@ def next_step(
     if again:
         return Step(what="Tell the person that the rest has gone", mine=seat.officer)
     if t.closed_at:
-        return Step(what=words.word(t.outcome, "outcome").capitalize())
+        return Step(what=words.capital(words.word(t.outcome, "outcome")))
     if t.state is State.open:
         what = "Search the recordings" if t.identity != "unproven" else "Find out who asks"
         return Step(what=what, mine=seat.officer)
@@ -212,4 +212,4 @@ def _first(conn: db.Connection, reference: str) -> tuple[str, str]:
     """Who said the first yes, and of an erasure on which ground."""
     found = decisions.find(conn, reference, "dsr_approve")
     conn.rollback()
-    return (found.account, found.action.partition(":")[2]) if found else ("", "")
+    return (found.account, found.code) if found else ("", "")

@@ -194,6 +194,11 @@ def position(ms: int) -> str:
     return f"{minutes}:{left:02.0f}" if left == int(left) else f"{minutes}:{left:06.3f}"
 
 
+def capital(text: str) -> str:
+    """The same with a capital at its beginning; what has capitals keeps them."""
+    return text[:1].upper() + text[1:]
+
+
 def counted(n: int, what: str) -> str:
     """``1 recording``, ``2 recordings``."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"

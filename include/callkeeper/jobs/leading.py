@@ -291,7 +291,7 @@ def _look(conn: db.Connection, found: Ticket) -> Stretch:
         state=found.state,
         waits_for=waits_for,
         question=question,
-        text=_text(found, seen, waits_for),
+        text=_text(found, seen, waits_for, decisions.find(conn, found.ticket, "dsr_approve")),
         counts=seen.counts,
     )
 
@@ -345,7 +345,7 @@ _ASKS: Mapping[WaitsFor, str] = {
 }
 
 
-def _text(found: Ticket, seen: fulfilling.Preview, waits_for: WaitsFor) -> str:
+def _text(found: Ticket, seen: fulfilling.Preview, waits_for: WaitsFor, first: decisions.Decision | None) -> str:
     """What is shown with a question: counts, a hash, days. Nothing personal, and nothing of why something is held."""
     counts = ", ".join(f"{n} of {controller}" for controller, n in seen.counts.items()) or "none"
     left = found.days_left
@@ -357,6 +357,8 @@ def _text(found: Ticket, seen: fulfilling.Preview, waits_for: WaitsFor) -> str:
         else f"{found.extended_to or found.due_on} ({f'{left} days left' if left >= 0 else f'{-left} days ago'})",
         "Identity": found.identity,
     }
+    if waits_for == "second" and first is not None and first.code:
+        facts["Ground"] = first.code.replace("_", " ")
     if found.state not in (State.open, State.identity_asked, State.clarification_asked):
         facts["Recordings"] = counts
         facts["Scope"] = f"`{seen.scope.hex()[:SCOPE_CHARACTERS]}`"
