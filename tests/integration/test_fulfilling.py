@@ -870,7 +870,7 @@ def test_an_erasure_is_led_by_two_people_at_the_command_line(command, kept):
     assert (
         said[0] == "DSR-2026-0001 is approved, and waits for a second person: callkeeper ticket second DSR-2026-0001\n"
     )
-    assert said[1].startswith("erasure of 1 of phm, 1 of punavaara, identity strong: yes?")
+    assert said[1].startswith("erasure of 1 of phm, 1 of punavaara, identity strong, because: no longer needed: yes?")
     assert said[2] == "DSR-2026-0001: 2 recordings to go, by the next night.\n"
     assert last == "DSR-2026-0001 is closed: fulfilled.\n"
     assert left(kept) == 1
