@@ -297,6 +297,14 @@ def test_a_request_goes_to_its_end(composed: Composed):
     assert "closed, fulfilled" in told
 
 
+def test_the_desk_shows_the_officer_what_waits(composed: Composed):
+    with composed.airflow("officer") as airflow:
+        page = airflow.http.get("/callkeeper/")
+
+    assert page.status_code == 200
+    assert re.search(r"DSR-\d{4}-\d{4}", page.text)
+
+
 def test_the_trail_verifies_on_another_machine(composed: Composed):
     key = composed.compose("run", "--rm", "-T", "--no-deps", "callkeeper", "audit", "key").split()[0]
     bundle = composed.data / "home" / "audit"
