@@ -91,7 +91,7 @@ def _own(folder: Path) -> Iterator[Engine]:
     }
     (folder / "config").mkdir(exist_ok=True)
     _choose_tables(folder, root, env)
-    rules, links, shims = _rules(env), _links(), Path("/run/containerd").exists()
+    rules, links, places = _rules(env), _links(), _places()
     forward = Path("/proc/sys/net/ipv4/ip_forward")
     forwarded = forward.read_text()
     pid = folder / "dockerd.pid"
@@ -120,8 +120,29 @@ def _own(folder: Path) -> Iterator[Engine]:
         subprocess.run(["iptables-restore"], env=env, input=rules, text=True, capture_output=True, check=False)
         forward.write_text(forwarded)
         Path(socket.removeprefix("unix://")).unlink(missing_ok=True)
-        if not shims:
-            shutil.rmtree("/run/containerd", ignore_errors=True)
+        for place in _places() - places:
+            _take_away(place)
+        left = {*(_links() - links), *_mounted_under(folder), *map(str, _places() - places)}
+        assert not left, f"the engine has left behind: {', '.join(sorted(left))}"
+
+
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def _places() -> set[Path]:
+    """What an engine makes outside of its folder, as far as it is there."""
+    named = map(Path, ("/run/docker", "/run/containerd", "/etc/docker", "/opt/containerd"))
+    return {place for place in (*named, GROUPS / "docker", *GROUPS.glob("*/docker")) if place.exists()}
+
+
+def _take_away(place: Path) -> None:
+    if GROUPS not in place.parents:
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    # A group goes by its folder, the innermost first; what it shows as files is the kernel's.
+    for group in (*sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True), place):
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 CHAINS = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}
