@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from hashlib import sha256
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -484,7 +483,7 @@ def _search_anew(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Acto
     found = _find(conn, keyring, ticket, subjects)
     q.note_found(conn, ticket=ticket, recordings=list(found), controllers=list(found.values()))
     seen = _preview(conn, ticket, subjects)
-    q.ticket_previewed(conn, ticket=ticket, state=after, scope=seen.scope)
+    at = q.ticket_previewed(conn, ticket=ticket, state=after, scope=seen.scope)
     told = TicketPreviewed(
         ticket=ticket,
         recordings=sum(seen.counts.values()),
@@ -492,7 +491,7 @@ def _search_anew(conn: db.Connection, keyring: Keyring, row: db.Row, actor: Acto
         scope=seen.scope.hex(),
         state_before=before,
     )
-    append(conn, actor, [told])
+    append(conn, actor, [told], at=at)
     conn.commit()
     return seen
 
@@ -540,10 +539,6 @@ def seen(conn: db.Connection, ticket: str) -> Preview:
 
 
 def _preview(conn: db.Connection, ticket: str, subjects: Sequence[db.Row] | None = None) -> Preview:
-    q = db.queries()
-    corrected: dict[UUID, dict[Correctable, bytes]] = {}
-    for c in q.ticket_corrections(conn, ticket=ticket):
-        corrected.setdefault(c.recording, {})[c.what] = sha256(bytes(c.sealed_after or b"")).digest()
     found = tuple(
         Found(
             recording=row.recording,
@@ -560,9 +555,9 @@ def _preview(conn: db.Connection, ticket: str, subjects: Sequence[db.Row] | None
             outcome=row.outcome,
             mutes=tickets.mutes_of(row.mutes),
             audio_channel=row.channel,
-            corrects=corrected.get(row.recording, {}),
+            corrects={what: bytes.fromhex(after) for what, after in (row.corrects or {}).items()},
         )
-        for row in q.ticket_recordings(conn, ticket=ticket)
+        for row in db.queries().ticket_recordings(conn, ticket=ticket)
     )
     scope = decisions.scope_of(f.entry for f in found if f.state != "excluded")
     return Preview(found=found, scope=scope, not_imported=_missing(conn, ticket, subjects))

@@ -220,12 +220,13 @@ where ticket = :ticket and gone_at is null and expires_on > helsinki_day(callkee
 -- The answer was handed over: by whom, how; never to which address.
 insert into ticket_delivery (ticket, kind, account, channel) values (:ticket, :kind, :account, :channel);
 
--- name: ticket_previewed!
--- It lies before the officer.
-update ticket set state = :state, previewed_at = callkeeper_now(), scope = :scope where ticket = :ticket;
+-- name: ticket_previewed$
+-- It lies before the officer, from this time on.
+update ticket set state = :state, previewed_at = callkeeper_now(), scope = :scope where ticket = :ticket returning previewed_at;
 
 -- name: ticket_recordings
--- What was found for a ticket, with what is known of each as long as it is here; open_elsewhere: how many other tickets want it too.
+-- What was found for a ticket, with what is known of each as long as it is here; open_elsewhere: how many other tickets want it too; corrects: by what is
+-- put right, the hash of its sealed value.
 select f.recording, f.controller, f.state, f.reason, coalesce(r.started_at, q.started_at) as started_at,
     f.outcome, f.mutes, f.channel, coalesce(r.duration_ms, q.duration_ms) as duration_ms, coalesce(r.line, q.line) as line, coalesce(r.direction, q.direction) as direction,
     case when r.recording is not null then 'catalogue' when q.recording is not null then 'quarantine'
@@ -234,7 +235,9 @@ select f.recording, f.controller, f.state, f.reason, coalesce(r.started_at, q.st
         select x.ticket from ticket_recording x where x.recording = f.recording and x.state <> 'excluded'
         union
         select b.case_ref from blocker_cover c join blocker b on b.blocker = c.blocker and b.ended_at is null where c.recording = f.recording
-    ) w join ticket o on o.ticket = w.ticket and o.closed_at is null where w.ticket <> f.ticket) as open_elsewhere
+    ) w join ticket o on o.ticket = w.ticket and o.closed_at is null where w.ticket <> f.ticket) as open_elsewhere,
+    (select jsonb_object_agg(c.what, encode(sha256(coalesce(c.sealed_after, '')), 'hex')) from ticket_correction c
+        where c.ticket = f.ticket and c.recording = f.recording) as corrects
 from ticket_recording f left join recording r on r.recording = f.recording left join quarantine q on q.recording = f.recording
 left join deletion d on d.recording = f.recording
 where f.ticket = :ticket
