@@ -66,6 +66,7 @@ _ASKS: Mapping[Kind, State] = {
     Kind.identity: State.identity_asked,
     Kind.clarification: State.clarification_asked,
 }
+"""What a letter asks the person for, and the state that waits for it."""
 _COMPLETED: Mapping[Right, Kind] = {
     Right.access: Kind.completed_access,
     Right.rectification: Kind.completed_rectification,
@@ -98,10 +99,9 @@ def due(conn: db.Connection, ticket: str) -> tuple[Kind, ...]:
     answered = case.state in (State.refused, *_DECIDED)
     if not answered and not case.was_sent(Kind.receipt):
         asks.append(Kind.receipt)
-    if case.state in (State.identity_asked, State.clarification_asked):
-        kind = Kind.identity if case.state is State.identity_asked else Kind.clarification
-        if not case.was_sent(kind, since=case.wanted_since(kind)):
-            asks.append(kind)
+    asks += [
+        k for k, state in _ASKS.items() if state is case.state and not case.was_sent(k, since=case.wanted_since(k))
+    ]
     row = case.row
     if row.extended_to and not answered and row.today <= row.due_on and not case.was_sent(Kind.extension):
         asks.append(Kind.extension)
